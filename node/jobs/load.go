@@ -1,0 +1,204 @@
+package jobs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"hordenode/internal/horde"
+)
+
+// format is the version of the keys and records; a store of another one is refused.
+const format = 1
+
+// revsPerBoot separates the offers of one run from those of the next: an offer may be told
+// just before a crash keeps its revision from the disk.
+const revsPerBoot = 1 << 12
+
+// load fills memory from the disk. Leases begin again at full length: it was not the workers'
+// fault. Damaged records are reported and given up: a request without its record is finished,
+// a job without its record never was.
+func (h *Home) load() error {
+	if err := h.loadMeta(); err != nil {
+		return err
+	}
+	l := loader{h: h, now: h.now(), chunks: map[horde.UUID]int{}}
+	for _, step := range []struct {
+		prefix   byte
+		keysOnly bool
+		f        func(key, rec []byte) error
+	}{
+		{keyPiece, true, l.piece},
+		{keyRequest, false, l.request},
+		{keyState, false, l.state},
+		{keyJob, false, l.job},
+	} {
+		if err := h.store.scan([]byte{step.prefix}, step.keysOnly, step.f); err != nil {
+			return err
+		}
+	}
+	l.finish()
+	if err := l.repaired.wait(); err != nil {
+		return fmt.Errorf("repair: %w", err)
+	}
+	return nil
+}
+
+// loadMeta checks the format and counts this boot.
+func (h *Home) loadMeta() error {
+	var f int
+	switch err := h.store.get(metaKey("format"), &f); {
+	case errors.Is(err, badger.ErrKeyNotFound):
+	case err != nil:
+		return err
+	case f != format:
+		return fmt.Errorf("job store has format %d, this program knows %d", f, format)
+	}
+	if err := h.store.get(metaKey("boot"), &h.boot); err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+		return err
+	}
+	h.boot++
+	o := op{puts: []entry{encode(metaKey("format"), format), encode(metaKey("boot"), h.boot)}}
+	return h.store.enqueue(o).wait()
+}
+
+// A loader reads record after record.
+type loader struct {
+	h      *Home
+	now    time.Time
+	chunks map[horde.UUID]int // pieces, by what they belong to
+
+	repaired *batch // of the newest repair
+}
+
+// repair deletes what belongs to nothing.
+func (l *loader) repair(o op) { l.repaired = l.h.store.enqueue(o) }
+
+func (l *loader) piece(key, _ []byte) error {
+	l.chunks[uuidAt(key, 1)]++
+	return nil
+}
+
+func (l *loader) request(key, rec []byte) error {
+	var q horde.Request
+	if err := decode(key, rec, &q); err != nil {
+		l.damaged(key, err)
+		id := horde.RequestID{UUID: uuidAt(key, 1)}
+		l.repair(op{
+			dels: [][]byte{idKey(keyBody, id.UUID), idKey(keyState, id.UUID)},
+			out:  [][]byte{l.h.ledger.EncodeFinish(horde.Finish{Request: id})},
+		})
+		return nil
+	}
+	r := newRequest(&q)
+	r.shape = l.h.shapes.take(&q.Shape)
+	r.chunks = l.owned(r.id.UUID)
+	l.h.add(r)
+	return nil
+}
+
+func (l *loader) state(key, rec []byte) error {
+	r, ok := l.h.requests[horde.RequestID{UUID: uuidAt(key, 1)}]
+	if !ok {
+		l.repair(op{dels: [][]byte{bytes.Clone(key)}})
+		return nil
+	}
+	var s stateRecord
+	if err := decode(key, rec, &s); err != nil {
+		l.damaged(key, err)
+		return nil
+	}
+	r.cancelled, r.withdrawn, r.faulted, r.closed = s.Cancelled, s.Withdrawn, s.Faulted, s.Closed
+	r.expiry, r.consumed = time.Unix(0, s.Expiry), s.Consumed
+	r.rev = s.Rev + (l.h.boot-s.Boot)*revsPerBoot
+	return nil
+}
+
+func (l *loader) job(key, rec []byte) error {
+	r, ok := l.h.requests[horde.RequestID{UUID: uuidAt(key, 1)}]
+	if !ok {
+		id := uuidAt(key, 17)
+		l.repair(op{dels: [][]byte{bytes.Clone(key), idKey(keyResult, id)}})
+		return nil
+	}
+	var stored jobRecord
+	if err := decode(key, rec, &stored); err != nil {
+		l.damaged(key, err)
+		return nil
+	}
+	if !stored.Fake && int(stored.Slot) >= len(r.leases) {
+		l.damaged(key, fmt.Errorf("slot %d of %d: %w", stored.Slot, len(r.leases), errDamaged))
+		return nil
+	}
+	j := stored.job(r, l.now)
+	if j.state == jobDone {
+		j.chunks = uint16(l.owned(j.id.UUID))
+	}
+	r.jobs = append(r.jobs, j)
+	l.h.jobs[j.id] = j
+	if j.fake {
+		return nil
+	}
+	lease := &r.leases[j.slot]
+	lease.gen = max(lease.gen, j.gen)
+	switch j.state {
+	case jobRunning:
+		r.running++
+	case jobDone:
+		r.finished++
+	case jobCancelled:
+	case jobFaulted:
+		if !stored.Excuse {
+			r.faults++
+		}
+		return nil
+	}
+	lease.job = j
+	return nil
+}
+
+// owned takes note that the pieces of id have an owner, and returns how many there are.
+func (l *loader) owned(id horde.UUID) int {
+	n := l.chunks[id]
+	delete(l.chunks, id)
+	return n
+}
+
+// damaged reports a record and has it deleted.
+func (l *loader) damaged(key []byte, err error) {
+	l.h.count.damaged.Add(1)
+	l.h.log.Error("damaged record", "kind", string(key[:1]), "id", uuidAt(key, 1), "err", err)
+	l.repair(op{dels: [][]byte{bytes.Clone(key)}})
+}
+
+// finish puts together what came from several records.
+func (l *loader) finish() {
+	for id, n := range l.chunks {
+		var o op
+		o.delPieces(id, n)
+		l.repair(o)
+	}
+	for _, r := range l.h.requests {
+		r.open = 0
+		for i := range r.leases {
+			if r.isOpen(i) {
+				r.open++
+			}
+		}
+		if r.running > 0 && !l.now.After(r.expiry) {
+			r.extend(l.now.Add(expireAfter))
+			for _, j := range r.jobs {
+				if j.state == jobRunning {
+					r.extend(j.until.Add(leaseGrace))
+				}
+			}
+		}
+		l.h.count.request(r)
+		l.h.timers.set(r, r.next())
+	}
+}
+
+func uuidAt(key []byte, i int) horde.UUID { return horde.UUID(key[i : i+16]) }
