@@ -1,0 +1,47 @@
+package api
+
+import (
+	"net/netip"
+	"sync"
+
+	"hordenode/internal/horde"
+)
+
+// Addresses remembers from where workers poll this node, for its moderators' eyes. They are
+// never stored or sent to other nodes. A nil *Addresses knows none.
+type Addresses struct {
+	mu   sync.Mutex // guards seen
+	seen map[horde.WorkerID]netip.Addr
+}
+
+// maxAddresses bounds the memory that they take.
+const maxAddresses = 1 << 14
+
+// NewAddresses returns an empty memory.
+func NewAddresses() *Addresses { return &Addresses{seen: map[horde.WorkerID]netip.Addr{}} }
+
+// Saw notes that a worker polled.
+func (a *Addresses) Saw(id horde.WorkerID, ip netip.Addr) {
+	if a == nil || !ip.IsValid() || id.IsZero() {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.seen) >= maxAddresses {
+		clear(a.seen)
+	}
+	a.seen[id] = ip
+}
+
+// Of returns the address that a worker polled from last, "" if it did so elsewhere.
+func (a *Addresses) Of(id horde.WorkerID) string {
+	if a == nil {
+		return ""
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if ip, ok := a.seen[id]; ok {
+		return ip.String()
+	}
+	return ""
+}
