@@ -19,8 +19,8 @@ type Horde struct {
 	*httptest.Server
 	sync.Mutex
 
-	// Refuse is asked before every call; a status other than 0 is answered instead, with
-	// the given headers. May be nil.
+	// Refuse is asked before every call, one at a time; a status other than 0 is answered
+	// instead, with the given headers. May be nil. It must not lock the Horde.
 	Refuse func(r *http.Request) (status int, rc string, header http.Header)
 
 	Limit     int // most jobs a user may have waiting; 0 = no limit
@@ -100,14 +100,17 @@ func New(t testing.TB) *Horde {
 	return h
 }
 
-func (h *Horde) refused(w http.ResponseWriter, r *http.Request) bool {
+func (h *Horde) askRefuse(r *http.Request) (status int, rc string, header http.Header) {
 	h.Lock()
-	refuse := h.Refuse
-	h.Unlock()
-	if refuse == nil {
-		return false
+	defer h.Unlock()
+	if h.Refuse == nil {
+		return 0, "", nil
 	}
-	status, rc, header := refuse(r)
+	return h.Refuse(r)
+}
+
+func (h *Horde) refused(w http.ResponseWriter, r *http.Request) bool {
+	status, rc, header := h.askRefuse(r)
 	if status == 0 {
 		return false
 	}
