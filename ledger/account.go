@@ -89,6 +89,7 @@ func (tx *tx) addUser(u user) horde.UserID {
 
 // rekey replaces the user's API key.
 func (tx *tx) rekey(id horde.UserID, key digest) {
+	tx.authority++
 	u := tx.users.edit(id)
 	tx.keys.remove(u.Key)
 	u.Key = key
@@ -178,7 +179,7 @@ func (c *testUser) apply(tx *tx) ([]byte, error) {
 	if known := tx.logins.get(c.Login); known != nil {
 		id, created = *known, false
 		tx.rekey(id, c.Key)
-	} else if m := tx.meta.get(unit{}); !m.Adopted && m.NextUser == founderUser+1 {
+	} else if m := tx.meta.get(unit{}); !m.Adopted && m.NextUser == founderUser+1 && tx.users.get(founderUser).Login == (digest{}) {
 		id = founderUser
 		tx.meta.edit(unit{}).Adopted = true
 		tx.users.edit(id).Login = c.Login
@@ -243,6 +244,7 @@ func (tx *tx) considerTrust(id horde.UserID) error {
 type deleteUser struct {
 	Actor  horde.UserID `cbor:"1,keyasint"`
 	Target horde.UserID `cbor:"2,keyasint"`
+	Reason string       `cbor:"3,keyasint,omitempty"` // for the moderation log
 }
 
 func (c *deleteUser) apply(tx *tx) ([]byte, error) {
@@ -262,6 +264,7 @@ func (c *deleteUser) apply(tx *tx) ([]byte, error) {
 		return nil, nil
 	case !u.is(horde.RoleDeleted):
 		tx.users.edit(c.Target).Roles |= horde.RoleDeleted
+		tx.bar(c.Target)
 		return nil, nil
 	case tx.now-u.LastActive < wipeAfter:
 		return nil, horde.Refuse(horde.RCCannotWipeActiveUser, "An account is wiped no sooner than 30 days after it was last active.")
@@ -276,8 +279,11 @@ func (c *deleteUser) apply(tx *tx) ([]byte, error) {
 	tx.keys.remove(w.Key)
 	tx.logins.remove(w.Login)
 	tx.passkeys.remove(w.Passkey)
+	tx.bar(c.Target)
 	w.Name, w.Contact, w.AdminComment = "<wiped>", "", ""
 	w.Key, w.Login, w.Passkey, w.Wiped = digest{}, digest{}, digest{}, true
+	w.Patron, w.PatronUntil = 0, 0
+	tx.forgetBefore(c.Target)
 	return nil, nil
 }
 

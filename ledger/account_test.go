@@ -128,6 +128,20 @@ func TestTestUserAdoptsTheFounder(t *testing.T) {
 	w.check()
 }
 
+// A founder who logs in somewhere keeps the account.
+func TestTestUserDoesNotAdoptALinkedFounder(t *testing.T) {
+	w := newWorld(t)
+	w.run(encodeCommand(kindLinkLogin, linkLogin{User: founderUser, Login: digest{1}}))
+	u, _, _, err := w.TestUser(w.ctx, TestUser{Name: "ci", OAuth: "ci"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.ID == founderUser {
+		t.Error("the founder's account was taken over")
+	}
+	w.check()
+}
+
 func TestTestUserDoesNotAdoptWhenThereAreOthers(t *testing.T) {
 	w := newWorld(t)
 	w.person("alice", 0, 0)

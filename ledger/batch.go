@@ -145,6 +145,7 @@ var (
 	ErrBadSig      = errors.New("the signature is not the origin's for this federation")
 	ErrFenced      = errors.New("the origin has started again since: a lower boot number is fenced")
 	ErrOutOfOrder  = errors.New("the sequence number is not the next one")
+	ErrSuspended   = errors.New("the origin is suspended: the batch may be sent again when it is readmitted")
 	errUnknownCode = errors.New("unknown refusal of a batch: a newer version?")
 )
 
@@ -157,6 +158,7 @@ const (
 	codeBadSig
 	codeFenced
 	codeOutOfOrder
+	codeSuspended
 )
 
 type answer struct {
@@ -189,6 +191,8 @@ func DecodeResults(b []byte) ([]Result, error) {
 		err = ErrFenced
 	case codeOutOfOrder:
 		err = ErrOutOfOrder
+	case codeSuspended:
+		err = ErrSuspended
 	default:
 		err = errUnknownCode
 	}

@@ -26,6 +26,8 @@ type UserChange struct {
 	Contact        *string
 	Passkey        string // a new proxy passkey, see NewAPIKey; only its hash leaves the Client
 	Undelete       bool
+
+	Reason string // public, in the moderation log
 }
 
 // updateUser is a UserChange on its way. Its fields are in the order of the table in
@@ -53,6 +55,8 @@ type updateUser struct {
 	Contact        *string      `cbor:"20,keyasint,omitempty"`
 	Passkey        digest       `cbor:"21,keyasint,omitzero"`
 	Undelete       bool         `cbor:"22,keyasint,omitempty"`
+
+	Reason string `cbor:"23,keyasint,omitempty"` // for the moderation log
 }
 
 const (
@@ -214,6 +218,7 @@ func (c *updateUser) write(tx *tx) error {
 	}
 	if c.Undelete {
 		u.Roles &^= horde.RoleDeleted
+		tx.unbar(id)
 	}
 	return nil
 }
@@ -231,6 +236,12 @@ func (c *updateUser) writeRoles(tx *tx, u *user) error {
 			continue
 		}
 		u.Roles = u.Roles.With(r.role, *r.on)
+		switch {
+		case r.role == horde.RoleFlagged && *r.on:
+			tx.bar(c.Target)
+		case r.role == horde.RoleFlagged:
+			tx.unbar(c.Target)
+		}
 		if *r.on && (r.role == horde.RoleModerator || r.role == horde.RoleTrusted) {
 			if err := tx.trust(c.Target); err != nil {
 				return err

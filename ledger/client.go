@@ -58,6 +58,9 @@ func (c *Client) Found(ctx context.Context, founder horde.Member, cfg Config) (h
 
 // Configure replaces the federation's Config; actor is an admin.
 func (c *Client) Configure(ctx context.Context, actor horde.UserID, cfg Config) error {
+	if at := c.Version(); cfg.pins() && at < pinVersion { // they would be left out
+		return errUpgrading(pinVersion, at)
+	}
 	_, err := c.everywhere(ctx, encodeCommand(kindConfigure, configure{actor, cfg}))
 	return err
 }
@@ -149,7 +152,7 @@ func (c *Client) UpdateUser(ctx context.Context, u UserChange) (horde.User, erro
 		Moderator: u.Moderator, Concurrency: u.Concurrency, WorkerInvited: u.WorkerInvited, Trusted: u.Trusted, Flagged: u.Flagged,
 		Customizer: u.Customizer, VPN: u.VPN, Service: u.Service, Education: u.Education, Special: u.Special,
 		ResetSuspicion: u.ResetSuspicion, AdminComment: u.AdminComment, PublicWorkers: u.PublicWorkers,
-		Name: u.Name, Contact: u.Contact, Undelete: u.Undelete,
+		Name: u.Name, Contact: u.Contact, Undelete: u.Undelete, Reason: u.Reason,
 	}
 	if u.Passkey != "" {
 		cmd.Passkey = c.hash(u.Passkey)
@@ -163,7 +166,7 @@ func (c *Client) UpdateUser(ctx context.Context, u UserChange) (horde.User, erro
 
 // DeleteUser marks an account deleted, or wipes one that was long ago.
 func (c *Client) DeleteUser(ctx context.Context, actor, target horde.UserID) error {
-	_, err := c.everywhere(ctx, encodeCommand(kindDeleteUser, deleteUser{actor, target}))
+	_, err := c.everywhere(ctx, encodeCommand(kindDeleteUser, deleteUser{Actor: actor, Target: target}))
 	return err
 }
 
@@ -184,6 +187,29 @@ func (c *Client) SuspectUser(ctx context.Context, id horde.UserID, why Suspicion
 func (c *Client) Transfer(ctx context.Context, t Transfer) error {
 	_, err := c.do(ctx, encodeCommand(kindTransfer, newTransfer(t)))
 	return err
+}
+
+// Transfers makes transfers in their order as one change of the log, each or not for itself:
+// refused has nil or a *horde.Error for each. An err means that the outcome is not known here.
+func (c *Client) Transfers(ctx context.Context, ts []Transfer) (refused []error, err error) {
+	cmds := make([][]byte, len(ts))
+	for i, t := range ts {
+		cmds[i] = encodeCommand(kindTransfer, newTransfer(t))
+	}
+	results, err := c.log.Do(ctx, cmds...)
+	if err != nil {
+		return nil, err
+	}
+	if len(results) != len(ts) {
+		return nil, fmt.Errorf("%w: %d to %d", errResults, len(results), len(ts))
+	}
+	refused = make([]error, len(ts))
+	for i, r := range results {
+		if e := r.Err(); e != nil {
+			refused[i] = e
+		}
+	}
+	return refused, nil
 }
 
 // Award makes kudos for a user, or destroys them if the amount is negative.
@@ -218,7 +244,7 @@ func (c *Client) UpdateWorker(ctx context.Context, w WorkerChange) (horde.Worker
 
 // DeleteWorker removes a worker and returns what it was.
 func (c *Client) DeleteWorker(ctx context.Context, actor horde.UserID, id horde.WorkerID) (horde.Worker, error) {
-	data, err := c.everywhere(ctx, encodeCommand(kindDeleteWorker, deleteWorker{actor, id}))
+	data, err := c.everywhere(ctx, encodeCommand(kindDeleteWorker, deleteWorker{Actor: actor, Worker: id}))
 	if err != nil {
 		return horde.Worker{}, err
 	}
@@ -227,6 +253,9 @@ func (c *Client) DeleteWorker(ctx context.Context, actor horde.UserID, id horde.
 
 // SetModes changes the modes of the federation and returns them all.
 func (c *Client) SetModes(ctx context.Context, m ModesChange) (horde.Modes, error) {
+	if at := c.Version(); m.InviteKinds != nil && at < inviteKindsVersion { // it would be left out
+		return horde.Modes{}, errUpgrading(inviteKindsVersion, at)
+	}
 	data, err := c.everywhere(ctx, encodeCommand(kindSetModes, setModes(m)))
 	if err != nil {
 		return horde.Modes{}, err
@@ -297,7 +326,11 @@ func (c *Client) RemoveMember(ctx context.Context, id horde.NodeID) error {
 // tick before.
 func (c *Client) Tick(ctx context.Context) error {
 	h := c.Head()
-	_, err := c.do(ctx, encodeCommand(kindTick, tick{Previous: h.TickIndex, Hash: h.TickHash}))
+	cmd := tick{Previous: h.TickIndex, Hash: h.TickHash}
+	if at, ok := c.Checkpoint(); ok && at.Index == h.TickIndex && at.State == h.TickHash {
+		cmd.Accounts = at.Root
+	}
+	_, err := c.do(ctx, encodeCommand(kindTick, cmd))
 	return err
 }
 

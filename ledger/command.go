@@ -57,6 +57,30 @@ const (
 	kindCreateCollection kind = 110
 	kindUpdateCollection kind = 111
 	kindDeleteCollection kind = 112
+
+	kindReverse    kind = 120
+	kindMergeUsers kind = 121
+	kindMoveWorker kind = 122
+	kindDiscipline kind = 123
+	kindResetKey   kind = 124
+
+	kindRaiseVersion    kind = 130
+	kindReportVersion   kind = 131
+	kindSetSealKey      kind = 132
+	kindCreateSealedKey kind = 133
+
+	kindBlockIP   kind = 140
+	kindUnblockIP kind = 141
+	kindReportIP  kind = 142
+
+	kindLinkLogin   kind = 150
+	kindUnlinkLogin kind = 151
+	kindSetPatrons  kind = 152
+	kindUndoAct     kind = 153
+
+	kindSetBackup kind = 160
+	kindTakeOver  kind = 161
+	kindResume    kind = 162
 )
 
 // A command changes the state or refuses to. apply sees only the command and tx. It
@@ -220,12 +244,53 @@ func newCommand(k kind) (command, error) {
 		return new(updateCollection), nil
 	case kindDeleteCollection:
 		return new(deleteCollection), nil
+	case kindReverse:
+		return new(reverse), nil
+	case kindMergeUsers:
+		return new(mergeUsers), nil
+	case kindMoveWorker:
+		return new(moveWorker), nil
+	case kindDiscipline:
+		return new(discipline), nil
+	case kindResetKey:
+		return new(resetKey), nil
+	case kindRaiseVersion:
+		return new(raiseVersion), nil
+	case kindReportVersion:
+		return new(reportVersion), nil
+	case kindSetSealKey:
+		return new(setSealKey), nil
+	case kindCreateSealedKey:
+		return new(createSealedKey), nil
+	case kindBlockIP:
+		return new(blockIP), nil
+	case kindUnblockIP:
+		return new(unblockIP), nil
+	case kindReportIP:
+		return new(reportIP), nil
+	case kindLinkLogin:
+		return new(linkLogin), nil
+	case kindUnlinkLogin:
+		return new(unlinkLogin), nil
+	case kindUndoAct:
+		return new(undoAct), nil
+	case kindSetPatrons:
+		return new(setPatrons), nil
+	case kindSetBackup:
+		return new(setBackup), nil
+	case kindTakeOver:
+		return new(takeOver), nil
+	case kindResume:
+		return new(resume), nil
 	}
 	return nil, fmt.Errorf("%w: unknown kind %d", errCommand, k)
 }
 
 // run applies one command: all of it, or, if it is refused, nothing.
 func (tx *tx) run(data []byte) (Result, error) {
+	if r, err := tx.gate(data); r.RC != "" || err != nil {
+		return r, err
+	}
 	c, body, err := decodeCommand(data)
 	switch {
 	case errors.Is(err, errMalformed):
@@ -240,9 +305,13 @@ func (tx *tx) run(data []byte) (Result, error) {
 	}
 	tx.raw = body
 	tx.spendable, tx.escrow, tx.held, tx.minted, tx.why = 0, 0, 0, 0, cause{}
+	act := tx.act(c)
 	out, err := c.apply(tx)
 	if err == nil {
 		err = tx.account()
+	}
+	if err == nil {
+		tx.record(act)
 	}
 	if err != nil {
 		tx.log.rollback()

@@ -32,7 +32,7 @@ func (s *state) checkCommunity(wrong func(format string, args ...any)) {
 		wrong("%d team members too many, %d teams, %d names", inTeams, s.teams.live, s.teamNames.live)
 	}
 
-	s.sharedKeys.all(func(id horde.SharedKeyID, k *sharedKey) bool {
+	s.sharedKeys.all(func(id horde.SharedKeyRef, k *sharedKey) bool {
 		if k.Kudos < 0 && k.Kudos != horde.Unlimited || k.Utilized < 0 {
 			wrong("shared key %v: %v left, %v used", id, k.Kudos, k.Utilized)
 		}

@@ -19,7 +19,7 @@ func communityCommand(t *rapid.T, n int, user *rapid.Generator[horde.UserID], ku
 	kind := horde.Kind(rapid.SampledFrom([]int{0, 0, 0, 1, 2}).Draw(t, "kind"))
 	style := func(label string) horde.StyleID { return horde.StyleID{UUID: id.Draw(t, label)} }
 	team := horde.TeamID{UUID: id.Draw(t, "team")}
-	key := horde.SharedKeyID{UUID: id.Draw(t, "key")}
+	key := horde.SharedKeyRef{UUID: id.Draw(t, "key")}
 	text := rapid.Ptr(name, true)
 	at := start.UnixMilli() + rapid.Int64Range(-1000, 10_000_000).Draw(t, "time")
 	switch n {
@@ -35,7 +35,7 @@ func communityCommand(t *rapid.T, n int, user *rapid.Generator[horde.UserID], ku
 	case 2:
 		return encodeCommand(kindDeleteTeam, deleteTeam{actor, team})
 	case 3:
-		return encodeCommand(kindCreateSharedKey, createSharedKey{ID: key, Owner: actor, Kudos: kudos.Draw(t, "kudos"), Expires: at})
+		return encodeCommand(kindCreateSharedKey, createSharedKey{Ref: key, Owner: actor, Kudos: kudos.Draw(t, "kudos"), Expires: at})
 	case 4:
 		return encodeCommand(kindUpdateSharedKey, updateSharedKey{Actor: actor, Key: key, Kudos: rapid.Ptr(kudos, true).Draw(t, "kudos"), Name: text.Draw(t, "name")})
 	case 5:
@@ -54,7 +54,7 @@ func communityCommand(t *rapid.T, n int, user *rapid.Generator[horde.UserID], ku
 		return encodeCommand(kindDeleteFilter, deleteFilter{actor, rapid.Int64Range(0, 4).Draw(t, "filter")})
 	case 11, 12:
 		if flag.Draw(t, "plain") {
-			key = horde.SharedKeyID{}
+			key = horde.SharedKeyRef{}
 		}
 		return encodeCommand(kindCreateStyle, createStyle{style("style"), NewStyle{
 			Actor: actor, Kind: kind, Name: name.Draw(t, "name"), Models: []string{"m"}, Public: flag.Draw(t, "public"), SharedKey: key,
@@ -113,7 +113,7 @@ func TestHistoriesReachCommunities(t *testing.T) {
 			reached["member"] = reached["member"] || len(tm.Workers) > 0
 			return true
 		})
-		s.sharedKeys.all(func(_ horde.SharedKeyID, k *sharedKey) bool {
+		s.sharedKeys.all(func(_ horde.SharedKeyRef, k *sharedKey) bool {
 			reached["used key"] = reached["used key"] || k.Utilized > 0
 			return true
 		})

@@ -28,6 +28,9 @@
 //   - monthly.go: grants that ticks make; limit.go: what one member may do in a second and
 //     in a day; statement.go: the last movements of each user.
 //   - batch.go, command.go, machine.go: signed batches of commands, applied exactly once.
+//   - merkle.go, proof.go, signhead.go: what anyone can prove of the accounts; moderation.go,
+//     moderates.go: the log of what moderators did; reverse.go, doing.go: taking back what a
+//     member did; merge.go, moveworker.go, discipline.go: the admin's and operator's tools.
 //   - invite.go: how a node becomes a member; founding.go: how a federation begins.
 //   - query.go, client.go: reads and writes for the other parts of a node.
 //

@@ -75,6 +75,7 @@ func (m *Machine) Fork(founder horde.Member) error {
 	tx.dismiss(nil)
 	h := s.head.edit(unit{})
 	h.TickIndex, h.TickHash = 0, digest{}
+	s.proofs.at = tickMark{}
 	link := append([]byte(domainFork), h.Chain[:]...)
 	link = binary.BigEndian.AppendUint64(link, meta.Epoch)
 	h.Chain = sha256.Sum256(append(link, founder.ID...))

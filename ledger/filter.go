@@ -91,13 +91,7 @@ func (c *putFilter) apply(tx *tx) ([]byte, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	var first int64 // the lowest id of its like
-	tx.filters.all(func(id int64, other *filter) bool {
-		if other.Regex == f.Regex && other.Type == f.Type && (first == 0 || id < first) {
-			first = id
-		}
-		return true
-	})
+	first := tx.likeFilter(f.Regex, f.Type)
 	switch {
 	case first != 0:
 		return encode(filterRow{first, *tx.filters.get(first)}), nil
@@ -108,6 +102,17 @@ func (c *putFilter) apply(tx *tx) ([]byte, error) {
 	m.LastFilter++
 	tx.filters.put(m.LastFilter, f)
 	return encode(filterRow{m.LastFilter, f}), nil
+}
+
+// likeFilter is the lowest id of the filters with that expression and type; 0: there is none.
+func (s *state) likeFilter(regex string, kind int) (first int64) {
+	s.filters.all(func(id int64, other *filter) bool {
+		if other.Regex == regex && other.Type == kind && (first == 0 || id < first) {
+			first = id
+		}
+		return true
+	})
+	return first
 }
 
 // A FilterChange is what PATCH /filters may change; nil fields stay as they are.

@@ -26,9 +26,9 @@ type admission struct {
 	Upfront  horde.Kudos     `cbor:"6,keyasint,omitempty"`
 	Deadline int64           `cbor:"7,keyasint"`
 
-	SharedKey  horde.SharedKeyID `cbor:"8,keyasint,omitzero"`
-	Style      horde.StyleID     `cbor:"9,keyasint,omitzero"`
-	Collection horde.StyleID     `cbor:"10,keyasint,omitzero"`
+	SharedKey  horde.SharedKeyRef `cbor:"8,keyasint,omitzero"`
+	Style      horde.StyleID      `cbor:"9,keyasint,omitzero"`
+	Collection horde.StyleID      `cbor:"10,keyasint,omitzero"`
 }
 
 func newAdmission(a horde.Admission) admission {
@@ -38,9 +38,10 @@ func newAdmission(a horde.Admission) admission {
 	}
 }
 
-// notHome refuses what a node says about a request of another.
+// notHome refuses what a node says about a request of another, unless it stands in for it
+// (takeover.go).
 func (tx *tx) notHome(home horde.HomeTag) error {
-	if home != tx.from.Tag() {
+	if home != tx.from.Tag() && !tx.standsIn(tx.from, home) {
 		return horde.Refuse(horde.RCForbidden, "Only the home of a request may do this.")
 	}
 	return nil
@@ -62,7 +63,7 @@ func (c *admission) apply(tx *tx) ([]byte, error) {
 		return nil, userNotFound(c.Payer)
 	case c.Kind > horde.KindAlchemy || c.Slots < 1 || c.Slots > maxSlots || !amountInRange(c.Tax) || !amountInRange(c.Upfront):
 		return nil, horde.Refuse(horde.RCBadRequest, "The request cannot be admitted as it is.")
-	case tx.holds.has(c.Request):
+	case tx.holds.has(c.Request), tx.ended.has(c.Request):
 		return nil, horde.Refuse(horde.RCBadRequest, "The request is admitted already.")
 	}
 	if err := tx.checkAdmittedKey(c); err != nil {
@@ -235,6 +236,9 @@ func (c *finish) apply(tx *tx) ([]byte, error) {
 	}
 	if err := tx.notHome(h.Home); err != nil {
 		return nil, err
+	}
+	if h.Home != tx.from.Tag() {
+		tx.bury(c.Request)
 	}
 	tx.release(c.Request, h)
 	return nil, nil

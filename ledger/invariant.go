@@ -107,5 +107,6 @@ func (s *state) check() error {
 		return true
 	})
 	s.checkCommunity(wrong)
+	s.checkModeration(wrong)
 	return errors.Join(errs...)
 }

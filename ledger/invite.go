@@ -114,10 +114,15 @@ type JoinRequest struct {
 	Addrs     []string          `cbor:"4,keyasint,omitempty"`
 	Name      string            `cbor:"5,keyasint,omitempty"`
 	URL       string            `cbor:"6,keyasint,omitempty"` // of its API
+	Version   Version           `cbor:"7,keyasint,omitempty"` // that its program supports; 0 = 1
 }
 
-// SignJoin encodes r. sign signs with r.PublicKey's private key.
+// SignJoin encodes r. sign signs with r.PublicKey's private key. A Version of 0 becomes this
+// program's.
 func SignJoin(r JoinRequest, sign func([]byte) []byte) ([]byte, error) {
+	if r.Version == 0 {
+		r.Version = NewestVersion
+	}
 	inv, err := ParseInvite(r.Token, time.Time{})
 	if err != nil {
 		return nil, err

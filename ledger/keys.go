@@ -33,8 +33,8 @@ const (
 
 	prefixTeam           = 'T' // team id -> team
 	prefixTeamName       = 'U' // team name, folded -> team id
-	prefixSharedKey      = 'V' // shared key id -> sharedKey
-	prefixSharedKeysOf   = 'W' // user id -> shared key ids, oldest first
+	prefixSharedKey      = 'V' // horde.SharedKeyRef -> sharedKey
+	prefixSharedKeysOf   = 'W' // user id -> horde.SharedKeyRefs, oldest first
 	prefixMessage        = 'X' // message id -> message
 	prefixMessagesTo     = 'Y' // worker id, zero for all -> message ids, oldest first
 	prefixFilter         = 'Z' // filter id, 8 bytes big endian -> filter
@@ -46,6 +46,12 @@ const (
 	prefixCollectionsOf  = 'f' // user id -> collection ids, oldest first
 	prefixPage           = 'g' // user id, place in the ring, 1 byte -> page
 	prefixQuota          = 'h' // node id -> quota
+	prefixModeration     = 'm' // number, 8 bytes big endian -> moderation
+	prefixReversed       = 'n' // index, batch and place of a command, 8, 2 and 2 bytes big endian -> reversal
+	prefixBlock          = 'x' // keyed hash of a network -> ipBlock
+	prefixBar            = 'y' // user id -> when the user was barred
+	prefixStandin        = 'q' // node id -> standin
+	prefixEnded          = 'r' // request id -> when it may be forgotten that a successor finished it
 )
 
 var errKey = errors.New("malformed key")
@@ -186,6 +192,15 @@ func parseNumber(b []byte) (int64, error) {
 		return 0, errKey
 	}
 	return int64(binary.BigEndian.Uint64(b)), nil
+}
+
+func appendCount(b []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(b, n) }
+
+func parseCount(b []byte) (uint64, error) {
+	if len(b) != 8 {
+		return 0, errKey
+	}
+	return binary.BigEndian.Uint64(b), nil
 }
 
 func appendPage(b []byte, k pageKey) []byte { return append(appendUser(b, k.user), k.slot) }

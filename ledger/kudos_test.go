@@ -281,7 +281,7 @@ func TestAccountsHaveNames(t *testing.T) {
 		}
 		seen[a.String()] = true
 	}
-	if got := accountEnd.String(); got != "account(12)" {
+	if got := accountEnd.String(); got != "account(13)" {
 		t.Errorf("an unknown account is called %q", got)
 	}
 }

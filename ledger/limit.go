@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -37,10 +38,25 @@ func (c *Config) rate() int64 {
 }
 
 func (c *Config) check() error {
-	if !amountInRange(c.TrustThreshold) || !amountInRange(c.DailyKudos) || c.CommandRate > maxCommandRate {
+	if !amountInRange(c.TrustThreshold) || !amountInRange(c.DailyKudos) || c.CommandRate > maxCommandRate ||
+		c.Shards < 0 || c.Shards > MaxShards {
 		return horde.Refuse(horde.RCBadRequest, "A value of the configuration is out of range.")
 	}
+	for _, h := range []string{c.ImageModels, c.TextModels, c.ImagePrices} {
+		if !isContentHash(h) {
+			return horde.Refuse(horde.RCBadRequest, "Content is named by its SHA-256, in 64 lower-case hexadecimal digits.")
+		}
+	}
 	return nil
+}
+
+// isContentHash tells whether h is empty or a SHA-256 in hex.
+func isContentHash(h string) bool {
+	if h == "" {
+		return true
+	}
+	raw, err := hex.DecodeString(h)
+	return err == nil && len(raw) == 32 && hex.EncodeToString(raw) == h
 }
 
 // renew lets time pass: the bucket fills, a new day begins.

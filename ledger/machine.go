@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hordenode/internal/horde"
@@ -25,11 +26,14 @@ type Machine struct {
 	index   uint64 // of the last entry applied or loaded
 	flushed uint64 // index that the last Changes or Load brought the stored state to
 	failed  error  // why the node must stop; nothing is applied or flushed after it
+
+	supports Version                 // the newest that it can apply
+	sealKey  atomic.Pointer[SealKey] // no part of the state; nil: this node has none
 }
 
 // NewMachine returns a machine without a federation: the first command it accepts is
 // Genesis.
-func NewMachine() *Machine { return &Machine{s: newState()} }
+func NewMachine() *Machine { return &Machine{s: newState(), supports: NewestVersion} }
 
 // Apply applies the proposals of one log entry in order and returns an answer for each
 // (see DecodeResults). stamp is the leader's clock when it packed the entry, Unix
@@ -46,6 +50,7 @@ func (m *Machine) Apply(index uint64, stamp int64, entry [32]byte, proposals [][
 	batches := make([]arrival, len(proposals))
 	for i, p := range proposals { // the expensive part, while readers still read
 		batches[i] = m.s.open(p)
+		batches[i].nth = i
 	}
 
 	m.mu.Lock()
@@ -86,6 +91,7 @@ func (s *state) advance(index uint64, stamp int64, entry digest) (now int64) {
 type arrival struct {
 	sealed sealed
 	batch  Batch
+	nth    int               // among the proposals of its entry
 	key    ed25519.PublicKey // nil: the signature is not good for the key known when it came
 	err    error             // it is not a batch
 }
@@ -93,7 +99,11 @@ type arrival struct {
 // signer returns the key and the cluster that a batch must be signed for, or a refusal.
 func (s *state) signer(b *Batch) (ed25519.PublicKey, ClusterID, uint8) {
 	if m := s.meta.get(unit{}); m != nil {
-		if o := s.members.get(b.Origin); o != nil && o.Active {
+		o := s.members.get(b.Origin)
+		if o != nil && o.Active && o.Suspended {
+			return nil, ClusterID{}, codeSuspended
+		}
+		if o != nil && o.Active {
 			return o.PublicKey, m.Cluster, codeOK
 		}
 		return nil, ClusterID{}, codeNotMember
@@ -134,6 +144,7 @@ func (s *state) applyBatch(a *arrival, index uint64, now int64) ([]byte, error) 
 		o = *last
 	}
 	switch {
+	case s.forgetful: // see Forgetful
 	case b.Boot < o.Boot:
 		return refuseBatch(codeFenced), nil
 	case b.Boot == o.Boot && b.Seq == o.Seq && o.Seq != 0:
@@ -165,7 +176,8 @@ func (s *state) applyBatch(a *arrival, index uint64, now int64) ([]byte, error) 
 		}
 		results[i] = r
 		if s.watch != nil {
-			s.watch(&tx, c.Data)
+			tx.place = Place{Index: index, Batch: uint16(a.nth), Nth: uint16(i)}
+			s.watch(&tx, c.Data, results[i])
 		}
 	}
 	o.Answer = encode(answer{Results: results})
@@ -216,13 +228,14 @@ func (m *Machine) Changes() (writes map[string][]byte, index uint64) {
 // state is as before.
 func (m *Machine) Load(index uint64, stored iter.Seq2[[]byte, []byte]) error {
 	s := newState()
+	s.supports, s.forgetful = m.supports, m.s.forgetful
 	var tables [256]store
 	for _, t := range s.stores {
 		tables[t.tag()] = t
 	}
 	for key, value := range stored {
 		if len(key) == 0 || tables[key[0]] == nil {
-			return keyError(key, errors.New("unknown table"))
+			return fmt.Errorf("load ledger: %w: %w", ErrVersion, keyError(key, errors.New("unknown table")))
 		}
 		if err := tables[key[0]].load(key, value, &s.sum); err != nil {
 			return fmt.Errorf("load ledger: %w", err)
@@ -231,7 +244,11 @@ func (m *Machine) Load(index uint64, stored iter.Seq2[[]byte, []byte]) error {
 	if h := s.head.get(unit{}); h != nil && h.Index > index {
 		return fmt.Errorf("load ledger: state of index %d is labelled %d", h.Index, index)
 	}
+	if v := s.version(); v > m.supports {
+		return fmt.Errorf("load ledger: %w (it is at version %d, this program knows %d)", ErrVersion, v, m.supports)
+	}
 	s.remind()
+	s.proofs.update(s)
 	s.users.all(func(_ horde.UserID, u *user) bool {
 		s.totals.Spendable += u.Kudos
 		s.totals.Escrow += u.Escrow

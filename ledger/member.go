@@ -26,7 +26,7 @@ func (c *admitMember) apply(tx *tx) ([]byte, error) {
 	switch {
 	case inv.Cluster != m.Cluster || inv.Epoch != m.Epoch:
 		return nil, forbidden("The invite is for another federation.")
-	case inviter == nil || !inviter.Active:
+	case inviter == nil || !inviter.Active || inviter.Suspended:
 		return nil, forbidden("The inviter is not a member.")
 	case !bytes.Equal(inviter.PublicKey, inv.Key):
 		return nil, forbidden(ErrInviteForged.Error())
@@ -42,13 +42,15 @@ func (c *admitMember) apply(tx *tx) ([]byte, error) {
 		return nil, forbidden("Another member has that name: the node needs one of its own.")
 	case tagged != nil && *tagged != r.ID:
 		return nil, forbidden("The node's home tag is taken by another member: it needs another key.")
+	case max(r.Version, firstVersion) < tx.version():
+		return nil, forbidden("The node's program is too old for this federation: install a newer hordenode.")
 	}
 	tx.nonces.put(inv.Nonce, inv.Expires.UnixMilli())
 	tx.nonceEnds.push(inv.Expires.UnixMilli(), inv.Nonce)
 	tx.tags.put(r.ID.Tag(), r.ID)
 	tx.members.put(r.ID, member{
 		Name: r.Name, PublicKey: r.PublicKey, Addrs: r.Addrs, URL: r.URL,
-		Voter: inv.Voter, Active: true, Joined: tx.now, InvitedBy: inv.Inviter,
+		Voter: inv.Voter, Active: true, Joined: tx.now, InvitedBy: inv.Inviter, Version: tx.noted(r.Version),
 	})
 	return nil, nil
 }
@@ -128,7 +130,7 @@ func (tx *tx) memberNamed(name string, id horde.NodeID) bool {
 func (tx *tx) votersBeside(id horde.NodeID) bool {
 	found := false
 	tx.members.all(func(other horde.NodeID, m *member) bool {
-		found = m.Active && m.Voter && other != id
+		found = m.Active && m.Voter && !m.Suspended && other != id
 		return !found
 	})
 	return found

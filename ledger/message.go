@@ -99,9 +99,7 @@ func (c *postMessage) apply(tx *tx) ([]byte, error) {
 	if !moderator {
 		m.Origin = strconv.FormatInt(int64(c.Actor), 10)
 	}
-	tx.messages.put(c.ID, m)
-	tx.messagesTo.put(c.Worker, with(tx.addressed(c.Worker), c.ID))
-	tx.messageEnds.push(m.Expires+keepMessage, c.ID)
+	tx.putMessage(c.ID, m)
 	return encode(messageRow{c.ID, m}), nil
 }
 
@@ -149,6 +147,12 @@ func (c *deleteMessage) apply(tx *tx) ([]byte, error) {
 	}
 	tx.dropMessage(c.Message, m.Worker)
 	return nil, nil
+}
+
+func (tx *tx) putMessage(id horde.MessageID, m message) {
+	tx.messages.put(id, m)
+	tx.messagesTo.put(m.Worker, with(tx.addressed(m.Worker), id))
+	tx.messageEnds.push(m.Expires+keepMessage, id)
 }
 
 func (tx *tx) dropMessage(id horde.MessageID, to horde.WorkerID) {

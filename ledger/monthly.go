@@ -15,11 +15,12 @@ const (
 )
 
 // entitled is what a user gets each month.
-func (u *user) entitled() horde.Kudos {
+func (u *user) entitled(now int64) horde.Kudos {
+	sum := u.Monthly + u.patronage(now)
 	if u.is(horde.RoleModerator) {
-		return u.Monthly + moderatorMonthly
+		sum += moderatorMonthly
 	}
-	return u.Monthly
+	return sum
 }
 
 // monthly makes the run that is due, if one is. The order of users does not matter: each
@@ -35,7 +36,7 @@ func (tx *tx) monthly() error {
 	}
 	var due []horde.UserID
 	tx.users.all(func(id horde.UserID, u *user) bool {
-		amount := u.entitled()
+		amount := u.entitled(tx.now)
 		if amount > 0 && id != horde.Anonymous && !u.Wiped && u.Kudos <= maxBalance-amount &&
 			(u.MonthlyLast == 0 || tx.now > monthAfter(u.MonthlyLast)) {
 			due = append(due, id)
@@ -49,7 +50,7 @@ func (tx *tx) monthly() error {
 		} else {
 			u.MonthlyLast = monthAfter(u.MonthlyLast)
 		}
-		amount := u.entitled()
+		amount := u.entitled(tx.now)
 		tx.because(ReasonMonthly)
 		if err := tx.post(spendable(id, actionRecurring, amount), system(AccountRecurring, -amount)); err != nil {
 			return err

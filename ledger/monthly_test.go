@@ -112,9 +112,9 @@ func TestWipeTakesSharedKeysAndTeams(t *testing.T) {
 	worker := w.worker(owner, horde.KindImage, "worker")
 	team := must(w.CreateTeam(w.ctx, NewTeam{owner, "team", ""}))(t).ID
 	must(w.UpdateWorker(w.ctx, WorkerChange{Actor: owner, Worker: worker, Team: &team}))(t)
-	key := must(w.CreateSharedKey(w.ctx, NewSharedKey{Owner: owner, Kudos: 100}))(t).ID
+	key := must(w.CreateSharedKey(w.ctx, NewSharedKey{Owner: owner, Kudos: 100}))(t)
 	n := newStyle(owner, "s")
-	n.SharedKey = key
+	n.SharedKey = key.Ref
 	style := must(w.CreateStyle(w.ctx, n))(t).ID
 	must(0, w.DeleteUser(w.ctx, owner, owner))(t)
 	w.try(t, horde.RCCannotWipeActiveUser, func() error { return w.DeleteUser(w.ctx, owner, owner) })
@@ -123,7 +123,7 @@ func TestWipeTakesSharedKeysAndTeams(t *testing.T) {
 	if _, ok := w.User(owner); ok {
 		t.Error("the wiped user is found")
 	}
-	if _, ok := w.SharedKey(key); ok {
+	if _, ok := w.SharedKey(key.ID); ok {
 		t.Error("the shared key is there")
 	}
 	if _, ok := w.Worker(worker); ok {

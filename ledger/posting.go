@@ -25,6 +25,7 @@ const (
 	AccountForgiveness                    // what lifts a balance to its floor
 	AccountTest                           // balances set for test users
 	AccountStyle                          // rewards of authors of styles
+	AccountReversal                       // passed by reversals on their way back; 0 after each
 	accountEnd
 )
 
@@ -53,6 +54,8 @@ func (a Account) String() string {
 		return "test"
 	case AccountStyle:
 		return "style"
+	case AccountReversal:
+		return "reversal"
 	}
 	return fmt.Sprintf("account(%d)", uint8(a))
 }
@@ -108,6 +111,9 @@ func (tx *tx) post(postings ...posting) error {
 		if p.amount == 0 {
 			continue
 		}
+		if tx.booked != nil {
+			*tx.booked = append(*tx.booked, Booked{User: p.user, System: p.system, Escrow: p.escrow, Amount: p.amount})
+		}
 		if p.system != 0 {
 			tx.addSystem(p.system, p.amount)
 			continue
@@ -146,6 +152,9 @@ func (tx *tx) post(postings ...posting) error {
 			tx.addSystem(AccountForgiveness, -short)
 			lift := spendable(p.user, actionNone, short)
 			tx.note(p.user, u, &lift, ReasonForgiveness)
+			if tx.booked != nil {
+				*tx.booked = append(*tx.booked, Booked{User: p.user, Amount: short}, Booked{System: AccountForgiveness, Amount: -short})
+			}
 		}
 	}
 	return nil

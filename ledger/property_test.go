@@ -21,7 +21,7 @@ type model struct {
 	sent                  map[[2]horde.UserID]int64
 	holds                 map[horde.RequestID]*modelHold
 	rewarded              map[horde.WorkerID]int64
-	keys                  map[horde.SharedKeyID]*modelKey
+	keys                  map[horde.SharedKeyRef]*modelKey
 }
 
 type modelKey struct {
@@ -30,7 +30,7 @@ type modelKey struct {
 }
 
 // use takes a debit out of a key's budget.
-func (m *model) use(id horde.SharedKeyID, debit horde.Kudos) {
+func (m *model) use(id horde.SharedKeyRef, debit horde.Kudos) {
 	switch k := m.keys[id]; {
 	case k == nil || k.left == 0:
 	case k.left == horde.Unlimited:
@@ -47,7 +47,7 @@ type modelHold struct {
 	paid     map[int]bool
 	slots    int
 	deadline int64
-	key      horde.SharedKeyID
+	key      horde.SharedKeyRef
 }
 
 func (m *model) floor(u horde.UserID) horde.Kudos {
@@ -145,8 +145,35 @@ func (m *model) settle(s horde.Settlement, owner horde.UserID) horde.RC {
 	return ""
 }
 
+// merge moves what from has above the floor, the escrow, the open requests and the keys.
+func (m *model) merge(from, into horde.UserID) {
+	if above := max(0, m.balance[from]-m.floor(from)); above > 0 {
+		m.move(map[horde.UserID]horde.Kudos{from: -above, into: above}, from, into)
+	}
+	if e := m.escrow[from]; e > 0 {
+		m.escrow[from] = 0
+		if m.trusted[into] {
+			m.move(map[horde.UserID]horde.Kudos{into: e}, into)
+		} else {
+			m.escrow[into] += e
+		}
+	}
+	m.held[into] += m.held[from]
+	m.held[from] = 0
+	for _, h := range m.holds {
+		if h.payer == from {
+			h.payer = into
+		}
+	}
+	for _, k := range m.keys {
+		if k.owner == from {
+			k.owner = into
+		}
+	}
+}
+
 // keyOwner is who pays for requests by a key; other if there is no key.
-func (m *model) keyOwner(id horde.SharedKeyID, other horde.UserID) horde.UserID {
+func (m *model) keyOwner(id horde.SharedKeyRef, other horde.UserID) horde.UserID {
 	if k := m.keys[id]; k != nil {
 		return k.owner
 	}
@@ -189,7 +216,7 @@ func TestMachineAgreesWithModel(t *testing.T) {
 			balance: map[horde.UserID]horde.Kudos{}, escrow: map[horde.UserID]horde.Kudos{}, held: map[horde.UserID]horde.Kudos{},
 			trusted: map[horde.UserID]bool{}, sent: map[[2]horde.UserID]int64{},
 			holds: map[horde.RequestID]*modelHold{}, rewarded: map[horde.WorkerID]int64{},
-			keys: map[horde.SharedKeyID]*modelKey{},
+			keys: map[horde.SharedKeyRef]*modelKey{},
 		}
 		type workerOf struct {
 			id    horde.WorkerID
@@ -211,21 +238,24 @@ func TestMachineAgreesWithModel(t *testing.T) {
 			}
 			workers = append(workers, workerOf{w.worker(id, horde.KindText, fmt.Sprint("w", i)), id})
 		}
-		keys := []horde.SharedKeyID{{}}
+		keys := []horde.SharedKeyRef{{}}
 		for i, left := range []horde.Kudos{0, 5000, horde.Unlimited} {
 			made, err := w.CreateSharedKey(w.ctx, NewSharedKey{Owner: people[i], Kudos: left})
 			if err != nil {
 				rt.Fatal(err)
 			}
-			keys = append(keys, made.ID)
-			m.keys[made.ID] = &modelKey{owner: people[i], left: left}
+			keys = append(keys, made.Ref)
+			m.keys[made.Ref] = &modelKey{owner: people[i], left: left}
 		}
 		var requests []horde.RequestID
 		store := disk{}
 		amount := rapid.Int64Range(-100, 6000)
 		price := rapid.Int64Range(0, 4000)
-		person := rapid.SampledFrom(people)
-		payer := rapid.SampledFrom(append([]horde.UserID{horde.Anonymous}, people...))
+		person := rapid.Custom(func(t *rapid.T) horde.UserID { return rapid.SampledFrom(people).Draw(t, "person") }) // merges take some away
+		payer := rapid.Custom(func(t *rapid.T) horde.UserID {
+			return rapid.SampledFrom(append([]horde.UserID{horde.Anonymous}, people...)).Draw(t, "payer")
+		})
+		reversals := uint64(0)
 		expect := func(what string, cmd []byte, want horde.RC) {
 			before := w.m.content()
 			p := w.batch(cmd)
@@ -302,6 +332,35 @@ func TestMachineAgreesWithModel(t *testing.T) {
 				m.uptime(by.id, by.owner, reward, w.now)
 				expect("uptime", w.EncodeUptime(horde.Uptime{Worker: by.id, Seconds: 601, Reward: reward}), "")
 			},
+			"merge": func(rt *rapid.T) {
+				from, into := person.Draw(rt, "from"), person.Draw(rt, "into")
+				if len(people) < 3 {
+					rt.Skip("too few are left")
+				}
+				cmd := encodeCommand(kindMergeUsers, mergeUsers{Actor: 1, From: from, Into: into})
+				if from == into {
+					expect("merge", cmd, horde.RCBadRequest)
+					return
+				}
+				m.merge(from, into)
+				people = slices.DeleteFunc(people, func(id horde.UserID) bool { return id == from })
+				for i := range workers {
+					if workers[i].owner == from {
+						workers[i].owner = into
+					}
+				}
+				expect("merge", cmd, "")
+			},
+			"reverse": func(rt *rapid.T) {
+				a, b := person.Draw(rt, "a"), person.Draw(rt, "b")
+				k := horde.Kudos(rapid.Int64Range(1, 6000).Draw(rt, "amount"))
+				reversals++
+				cmd := encodeCommand(kindReverse, reverse{Actor: 1, Of: Place{Index: reversals}, Booked: []Booked{{User: a, Amount: -k}, {User: b, Amount: k}}})
+				m.move(map[horde.UserID]horde.Kudos{a: k}, a)
+				m.move(map[horde.UserID]horde.Kudos{b: -k}, b) // what is below the floor is forgiven
+				expect("reverse", cmd, "")
+				expect("reverse again", cmd, horde.RCForbidden)
+			},
 			"tick": func(rt *rapid.T) {
 				w.pass(time.Duration(rapid.IntRange(0, 700).Draw(rt, "seconds")) * time.Second)
 				m.tick(w.now)
@@ -338,7 +397,7 @@ func TestMachineAgreesWithModel(t *testing.T) {
 					}
 				}
 				for id, want := range m.keys {
-					if got, _ := w.SharedKey(id); got.Kudos != want.left || got.Utilized != want.used {
+					if got, _ := w.SharedKeyAt(id); got.Kudos != want.left || got.Utilized != want.used {
 						rt.Fatalf("shared key %v: %v left, %v used; want %v, %v", id, got.Kudos, got.Utilized, want.left, want.used)
 					}
 				}
@@ -374,7 +433,7 @@ func anyCommand(home horde.HomeTag) *rapid.Generator[[]byte] {
 	kind := rapid.Custom(func(t *rapid.T) horde.Kind { return horde.Kind(rapid.IntRange(0, 3).Draw(t, "kind")) })
 	flag := rapid.Ptr(rapid.Bool(), true)
 	return rapid.Custom(func(t *rapid.T) []byte {
-		switch n := rapid.IntRange(0, 40).Draw(t, "command"); n {
+		switch n := rapid.IntRange(0, 42).Draw(t, "command"); n {
 		case 0:
 			return encodeCommand(kindCreateUser, createUser{
 				Name: name.Draw(t, "name"), Class: horde.Class(rapid.IntRange(0, 3).Draw(t, "class")), Key: secret.Draw(t, "key"),
@@ -396,18 +455,18 @@ func anyCommand(home horde.HomeTag) *rapid.Generator[[]byte] {
 				Name: rapid.Ptr(name, true).Draw(t, "name"), Passkey: secret.Draw(t, "passkey"),
 			})
 		case 5:
-			return encodeCommand(kindDeleteUser, deleteUser{user.Draw(t, "actor"), user.Draw(t, "target")})
+			return encodeCommand(kindDeleteUser, deleteUser{Actor: user.Draw(t, "actor"), Target: user.Draw(t, "target")})
 		case 6:
 			return encodeCommand(kindSuspect, suspect{Suspicion(rapid.IntRange(0, 20).Draw(t, "why")), worker.Draw(t, "worker"), user.Draw(t, "user")})
 		case 7, 8:
-			return encodeCommand(kindTransfer, transfer{From: user.Draw(t, "from"), To: user.Draw(t, "to"), Amount: kudos.Draw(t, "amount"), Key: secret.Draw(t, "key"), SharedKey: horde.SharedKeyID{UUID: id.Draw(t, "shared key")}})
+			return encodeCommand(kindTransfer, transfer{From: user.Draw(t, "from"), To: user.Draw(t, "to"), Amount: kudos.Draw(t, "amount"), Key: secret.Draw(t, "key"), SharedKey: horde.SharedKeyRef{UUID: id.Draw(t, "shared key")}})
 		case 9:
 			return encodeCommand(kindAward, award{user.Draw(t, "actor"), user.Draw(t, "to"), kudos.Draw(t, "amount")})
 		case 10, 11:
 			return encodeCommand(kindAdmission, admission{
 				Request: request.Draw(t, "request"), Kind: kind.Draw(t, "kind"), Payer: user.Draw(t, "payer"), Slots: rapid.IntRange(0, 3).Draw(t, "slots"),
 				Tax: price.Draw(t, "tax"), Upfront: price.Draw(t, "upfront"), Deadline: start.UnixMilli() + rapid.Int64Range(-1, 10_000_000).Draw(t, "deadline"),
-				SharedKey: horde.SharedKeyID{UUID: id.Draw(t, "shared key")}, Style: horde.StyleID{UUID: id.Draw(t, "style")},
+				SharedKey: horde.SharedKeyRef{UUID: id.Draw(t, "shared key")}, Style: horde.StyleID{UUID: id.Draw(t, "style")},
 				Collection: horde.StyleID{UUID: id.Draw(t, "collection")},
 			})
 		case 12, 13:
@@ -423,13 +482,15 @@ func anyCommand(home horde.HomeTag) *rapid.Generator[[]byte] {
 			return encodeCommand(kindUptime, horde.Uptime{Worker: worker.Draw(t, "worker"), Seconds: rapid.Int64Range(-1, 1000).Draw(t, "seconds"), Reward: kudos.Draw(t, "reward")})
 		case 17:
 			return encodeCommand(kindRegister, registerWorker{worker.Draw(t, "worker"), user.Draw(t, "owner"), kind.Draw(t, "kind"), name.Draw(t, "name")})
+		case 41, 42:
+			return adminCommand(t, user, kudos, worker)
 		case 39, 40:
 			return encodeCommand(kindUpdateWorker, updateWorker{Actor: 1, Worker: worker.Draw(t, "worker"), Team: ptr(horde.TeamID{UUID: id.Draw(t, "team")})})
 		case 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38:
 			return communityCommand(t, n-19, user, kudos, id, worker)
 		default:
 			if rapid.Bool().Draw(t, "delete") {
-				return encodeCommand(kindDeleteWorker, deleteWorker{user.Draw(t, "actor"), worker.Draw(t, "worker")})
+				return encodeCommand(kindDeleteWorker, deleteWorker{Actor: user.Draw(t, "actor"), Worker: worker.Draw(t, "worker")})
 			}
 			return encodeCommand(kindUpdateWorker, updateWorker{
 				Actor: user.Draw(t, "actor"), Worker: worker.Draw(t, "worker"), Maintenance: flag.Draw(t, "maintenance"),

@@ -30,6 +30,9 @@ type Replay struct {
 	watch func(Movement)
 	user  horde.UserID
 	last  Movement
+
+	doings func(Doing)
+	booked []Booked
 }
 
 // A RefusedBatch stands in the log and had no effect.
@@ -246,22 +249,31 @@ type Movement struct {
 
 // hook has the machine tell of every command; a Load takes that away.
 func (r *Replay) hook() {
-	if r.watch == nil {
+	if r.watch == nil && r.doings == nil {
 		return
 	}
 	r.last = r.balances()
-	r.m.s.watch = func(tx *tx, data []byte) {
-		now := r.balances()
-		if now == r.last {
-			return
+	r.booked = r.booked[:0]
+	r.m.s.booked = &r.booked
+	r.m.s.watch = func(tx *tx, data []byte, result Result) {
+		r.tellDoing(tx, data, result)
+		if r.watch != nil {
+			r.tellMovement(tx, data)
 		}
-		k, _, _ := splitCommand(data) // it was applied
-		r.watch(Movement{
-			Index: tx.index, At: moment(tx.now), Kind: k.String(), Origin: tx.from,
-			Amount: now.Balance - r.last.Balance, Escrow: now.Escrow - r.last.Escrow, Held: now.Held - r.last.Held, Balance: now.Balance,
-		})
-		r.last = now
 	}
+}
+
+func (r *Replay) tellMovement(tx *tx, data []byte) {
+	now := r.balances()
+	if now == r.last {
+		return
+	}
+	k, _, _ := splitCommand(data) // it was applied
+	r.watch(Movement{
+		Index: tx.index, At: moment(tx.now), Kind: k.String(), Origin: tx.from,
+		Amount: now.Balance - r.last.Balance, Escrow: now.Escrow - r.last.Escrow, Held: now.Held - r.last.Held, Balance: now.Balance,
+	})
+	r.last = now
 }
 
 func (r *Replay) balances() Movement {

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"hordenode/internal/horde"
@@ -28,11 +27,13 @@ type sharedKey struct {
 	Steps    int             `cbor:"8,keyasint"` // likewise
 	Tokens   int             `cbor:"9,keyasint"` // likewise
 	Styles   []horde.StyleID `cbor:"10,keyasint,omitempty"`
+	Sealed   []byte          `cbor:"11,keyasint,omitempty"` // its id, see seal.go; none: the id is the row's key
 }
 
-func (k *sharedKey) view(id horde.SharedKeyID) horde.SharedKey {
+// view shows a key as it is in the row of ref; id is zero if it is not known.
+func (k *sharedKey) view(id horde.SharedKeyID, ref horde.SharedKeyRef) horde.SharedKey {
 	return horde.SharedKey{
-		ID: id, Owner: k.Owner, Name: k.Name, Kudos: k.Kudos, Utilized: k.Utilized, Expires: moment(k.Expires), Created: moment(k.Created),
+		ID: id, Ref: ref, Owner: k.Owner, Name: k.Name, Kudos: k.Kudos, Utilized: k.Utilized, Expires: moment(k.Expires), Created: moment(k.Created),
 		MaxImagePixels: k.Pixels, MaxImageSteps: k.Steps, MaxTextTokens: k.Tokens, Styles: len(k.Styles),
 	}
 }
@@ -52,13 +53,17 @@ func (k *sharedKey) valid(now int64) error {
 
 // sharedKeyRow is what a command that answers with a shared key returns.
 type sharedKeyRow struct {
-	ID  horde.SharedKeyID `cbor:"1,keyasint"`
-	Key sharedKey         `cbor:"2,keyasint"`
+	Ref horde.SharedKeyRef `cbor:"1,keyasint"`
+	Key sharedKey          `cbor:"2,keyasint"`
 }
 
-func decodeSharedKey(data []byte, err error) (horde.SharedKey, error) {
+// decodeSharedKey reads the row of the key that the caller knows to have the given id.
+func decodeSharedKey(id horde.SharedKeyID, data []byte, err error) (horde.SharedKey, error) {
 	r, err := decodeRow[sharedKeyRow](data, err)
-	return r.Key.view(r.ID), err
+	if err != nil {
+		return horde.SharedKey{}, err
+	}
+	return r.Key.view(id, r.Ref), nil
 }
 
 // sharedKeyNotFound is the code of an unknown API key, which it is (spec/accounts.md
@@ -77,31 +82,49 @@ type NewSharedKey struct {
 	MaxImagePixels, MaxImageSteps, MaxTextTokens int // -1: no limit
 }
 
-// createSharedKey is a NewSharedKey on its way.
+// createSharedKey is a NewSharedKey on its way. As a command of its own it is of version 1,
+// and its Ref is the id; since version 2 it is a part of createSealedKey.
 type createSharedKey struct {
-	ID      horde.SharedKeyID `cbor:"1,keyasint"`
-	Owner   horde.UserID      `cbor:"2,keyasint,omitempty"`
-	Kudos   horde.Kudos       `cbor:"3,keyasint,omitempty"`
-	Expires int64             `cbor:"4,keyasint,omitempty"`
-	Name    string            `cbor:"5,keyasint,omitempty"`
-	Pixels  int               `cbor:"6,keyasint"`
-	Steps   int               `cbor:"7,keyasint"`
-	Tokens  int               `cbor:"8,keyasint"`
+	Ref     horde.SharedKeyRef `cbor:"1,keyasint"`
+	Owner   horde.UserID       `cbor:"2,keyasint,omitempty"`
+	Kudos   horde.Kudos        `cbor:"3,keyasint,omitempty"`
+	Expires int64              `cbor:"4,keyasint,omitempty"`
+	Name    string             `cbor:"5,keyasint,omitempty"`
+	Pixels  int                `cbor:"6,keyasint"`
+	Steps   int                `cbor:"7,keyasint"`
+	Tokens  int                `cbor:"8,keyasint"`
 }
 
-// CreateSharedKey makes a shared key.
+// CreateSharedKey makes a shared key. In a federation of version 2 it needs the federation's
+// SealKey: horde.RCUnavailable while this node does not have it.
 func (c *Client) CreateSharedKey(ctx context.Context, k NewSharedKey) (horde.SharedKey, error) {
-	id, err := c.newID()
+	u, err := c.newID()
 	if err != nil {
 		return horde.SharedKey{}, err
 	}
-	return decodeSharedKey(c.everywhere(ctx, encodeCommand(kindCreateSharedKey, createSharedKey{
-		ID: horde.SharedKeyID{UUID: id}, Owner: k.Owner, Kudos: k.Kudos, Expires: millis(k.Expires), Name: k.Name,
+	id := horde.SharedKeyID{UUID: u}
+	cmd := createSharedKey{
+		Ref: horde.SharedKeyRef(id), Owner: k.Owner, Kudos: k.Kudos, Expires: millis(k.Expires), Name: k.Name,
 		Pixels: k.MaxImagePixels, Steps: k.MaxImageSteps, Tokens: k.MaxTextTokens,
-	})))
+	}
+	encoded := []byte(nil)
+	if c.Version() < SealVersion {
+		encoded = encodeCommand(kindCreateSharedKey, cmd)
+	} else {
+		cmd.Ref = c.refOf(id)
+		sealed, err := c.seal(id, cmd.Ref)
+		if err != nil {
+			return horde.SharedKey{}, err
+		}
+		encoded = encodeCommand(kindCreateSealedKey, createSealedKey{Key: cmd, Sealed: sealed})
+	}
+	data, err := c.everywhere(ctx, encoded)
+	return decodeSharedKey(id, data, err)
 }
 
-func (c *createSharedKey) apply(tx *tx) ([]byte, error) {
+func (c *createSharedKey) apply(tx *tx) ([]byte, error) { return c.create(tx, nil) }
+
+func (c *createSharedKey) create(tx *tx, sealed []byte) ([]byte, error) {
 	owner := tx.user(c.Owner)
 	switch {
 	case owner == nil:
@@ -110,7 +133,7 @@ func (c *createSharedKey) apply(tx *tx) ([]byte, error) {
 		return nil, horde.Refuse(horde.RCAnonForbidden, "Anonymous cannot make shared keys.")
 	case len(tx.sharedKeysOf(c.Owner)) >= owner.mostSharedKeys():
 		return nil, horde.Refuse(horde.RCForbidden, "This account can have %d shared keys.", owner.mostSharedKeys())
-	case c.ID.IsZero() || tx.sharedKeys.has(c.ID):
+	case c.Ref.IsZero() || tx.sharedKeys.has(c.Ref):
 		return nil, horde.Refuse(horde.RCBadRequest, "Such a shared key cannot be made.")
 	}
 	if err := checkSharedKey(&c.Kudos, &c.Name, &c.Pixels, &c.Steps, &c.Tokens); err != nil {
@@ -118,11 +141,11 @@ func (c *createSharedKey) apply(tx *tx) ([]byte, error) {
 	}
 	k := sharedKey{
 		Owner: c.Owner, Name: c.Name, Kudos: c.Kudos, Expires: c.Expires, Created: tx.now,
-		Pixels: c.Pixels, Steps: c.Steps, Tokens: c.Tokens,
+		Pixels: c.Pixels, Steps: c.Steps, Tokens: c.Tokens, Sealed: sealed,
 	}
-	tx.sharedKeys.put(c.ID, k)
-	tx.keysOf.put(c.Owner, with(tx.sharedKeysOf(c.Owner), c.ID))
-	return encode(sharedKeyRow{c.ID, k}), nil
+	tx.sharedKeys.put(c.Ref, k)
+	tx.keysOf.put(c.Owner, with(tx.sharedKeysOf(c.Owner), c.Ref))
+	return encode(sharedKeyRow{c.Ref, k}), nil
 }
 
 func (u *user) mostSharedKeys() int {
@@ -164,26 +187,27 @@ type SharedKeyChange struct {
 
 // updateSharedKey is a SharedKeyChange on its way.
 type updateSharedKey struct {
-	Actor   horde.UserID      `cbor:"1,keyasint,omitempty"`
-	Key     horde.SharedKeyID `cbor:"2,keyasint"`
-	Kudos   *horde.Kudos      `cbor:"3,keyasint,omitempty"`
-	Expires *int64            `cbor:"4,keyasint,omitempty"` // 0: never
-	Name    *string           `cbor:"5,keyasint,omitempty"`
-	Pixels  *int              `cbor:"6,keyasint,omitempty"`
-	Steps   *int              `cbor:"7,keyasint,omitempty"`
-	Tokens  *int              `cbor:"8,keyasint,omitempty"`
+	Actor   horde.UserID       `cbor:"1,keyasint,omitempty"`
+	Key     horde.SharedKeyRef `cbor:"2,keyasint"`
+	Kudos   *horde.Kudos       `cbor:"3,keyasint,omitempty"`
+	Expires *int64             `cbor:"4,keyasint,omitempty"` // 0: never
+	Name    *string            `cbor:"5,keyasint,omitempty"`
+	Pixels  *int               `cbor:"6,keyasint,omitempty"`
+	Steps   *int               `cbor:"7,keyasint,omitempty"`
+	Tokens  *int               `cbor:"8,keyasint,omitempty"`
 }
 
 // UpdateSharedKey makes all changes or none and returns the key afterwards.
 func (c *Client) UpdateSharedKey(ctx context.Context, k SharedKeyChange) (horde.SharedKey, error) {
 	cmd := updateSharedKey{
-		Actor: k.Actor, Key: k.Key, Kudos: k.Kudos, Name: k.Name, Pixels: k.MaxImagePixels, Steps: k.MaxImageSteps, Tokens: k.MaxTextTokens,
+		Actor: k.Actor, Key: c.find(k.Key), Kudos: k.Kudos, Name: k.Name, Pixels: k.MaxImagePixels, Steps: k.MaxImageSteps, Tokens: k.MaxTextTokens,
 	}
 	if k.Expires != nil {
 		at := millis(*k.Expires)
 		cmd.Expires = &at
 	}
-	return decodeSharedKey(c.everywhere(ctx, encodeCommand(kindUpdateSharedKey, cmd)))
+	data, err := c.everywhere(ctx, encodeCommand(kindUpdateSharedKey, cmd))
+	return decodeSharedKey(k.Key, data, err)
 }
 
 // apply decides in the order of spec/accounts.md section 6; moderators are not exempt.
@@ -207,7 +231,7 @@ func (c *updateSharedKey) apply(tx *tx) ([]byte, error) {
 	return encode(sharedKeyRow{c.Key, *k}), nil
 }
 
-func (tx *tx) ownsSharedKey(actor horde.UserID, id horde.SharedKeyID) error {
+func (tx *tx) ownsSharedKey(actor horde.UserID, id horde.SharedKeyRef) error {
 	k := tx.sharedKeys.get(id)
 	switch {
 	case k == nil:
@@ -222,13 +246,13 @@ func (tx *tx) ownsSharedKey(actor horde.UserID, id horde.SharedKeyID) error {
 
 // deleteSharedKey removes a shared key.
 type deleteSharedKey struct {
-	Actor horde.UserID      `cbor:"1,keyasint,omitempty"`
-	Key   horde.SharedKeyID `cbor:"2,keyasint"`
+	Actor horde.UserID       `cbor:"1,keyasint,omitempty"`
+	Key   horde.SharedKeyRef `cbor:"2,keyasint"`
 }
 
 // DeleteSharedKey removes a shared key. Styles that had it have none then.
 func (c *Client) DeleteSharedKey(ctx context.Context, actor horde.UserID, id horde.SharedKeyID) error {
-	_, err := c.everywhere(ctx, encodeCommand(kindDeleteSharedKey, deleteSharedKey{actor, id}))
+	_, err := c.everywhere(ctx, encodeCommand(kindDeleteSharedKey, deleteSharedKey{actor, c.find(id)}))
 	return err
 }
 
@@ -240,10 +264,10 @@ func (c *deleteSharedKey) apply(tx *tx) ([]byte, error) {
 	return nil, nil
 }
 
-func (tx *tx) dropSharedKey(id horde.SharedKeyID) {
+func (tx *tx) dropSharedKey(id horde.SharedKeyRef) {
 	k := tx.sharedKeys.get(id)
 	for _, s := range k.Styles {
-		tx.styles.edit(s).SharedKey = horde.SharedKeyID{}
+		tx.styles.edit(s).SharedKey = horde.SharedKeyRef{}
 	}
 	if left := without(tx.sharedKeysOf(k.Owner), id); len(left) > 0 {
 		tx.keysOf.put(k.Owner, left)
@@ -256,7 +280,7 @@ func (tx *tx) dropSharedKey(id horde.SharedKeyID) {
 // useUp takes a debit of the owner out of a key's budget: a limited one ends at 0, and all
 // of the debit counts as utilized. One that is gone or empty stays as it is (spec/kudos.md
 // section 10).
-func (tx *tx) useUp(id horde.SharedKeyID, debit horde.Kudos) {
+func (tx *tx) useUp(id horde.SharedKeyRef, debit horde.Kudos) {
 	if id.IsZero() || debit == 0 {
 		return
 	}
@@ -283,32 +307,15 @@ type KeyTransfer struct {
 // raises it by as much. Repeats are answered as those of Transfer.
 func (c *Client) TransferToKey(ctx context.Context, t KeyTransfer) error {
 	cmd := newTransfer(Transfer{From: t.From, Amount: t.Amount, Key: t.Key})
-	cmd.SharedKey = t.To
+	cmd.SharedKey = c.find(t.To)
 	_, err := c.do(ctx, encodeCommand(kindTransfer, cmd))
 	return err
 }
 
-// SharedKey finds a shared key.
-func (r Reader) SharedKey(id horde.SharedKeyID) (horde.SharedKey, bool) {
-	r.m.mu.RLock()
-	defer r.m.mu.RUnlock()
-	if k := r.m.s.sharedKeys.get(id); k != nil {
-		return k.view(id), true
-	}
-	return horde.SharedKey{}, false
-}
-
-// SharedKeysOf returns a user's shared keys, oldest first.
-func (r Reader) SharedKeysOf(id horde.UserID) []horde.SharedKeyID {
-	r.m.mu.RLock()
-	defer r.m.mu.RUnlock()
-	return slices.Clone(r.m.s.sharedKeysOf(id))
-}
-
-// sharedKeysOf returns the ids of a user's shared keys, oldest first. Do not change them.
-func (s *state) sharedKeysOf(id horde.UserID) []horde.SharedKeyID {
-	if ids := s.keysOf.get(id); ids != nil {
-		return *ids
+// sharedKeysOf returns a user's shared keys, oldest first. Do not change them.
+func (s *state) sharedKeysOf(id horde.UserID) []horde.SharedKeyRef {
+	if refs := s.keysOf.get(id); refs != nil {
+		return *refs
 	}
 	return nil
 }

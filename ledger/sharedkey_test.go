@@ -56,7 +56,7 @@ func TestSharedKeyRefusals(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) { w.try(t, tt.want, tt.do) })
 	}
-	if _, ok := w.SharedKey(key.ID); ok || len(w.SharedKeysOf(alice)) != 0 || len(w.SharedKeysOf(bob)) != 1 {
+	if _, ok := w.SharedKey(key.ID); ok || len(w.keysOf(alice)) != 0 || len(w.keysOf(bob)) != 1 {
 		t.Error("a deleted key is there")
 	}
 }
@@ -80,7 +80,7 @@ func TestSharedKeysOfOneUserAreBounded(t *testing.T) {
 				must(0, create())(t)
 			}
 			w.try(t, horde.RCForbidden, create)
-			must(0, w.DeleteSharedKey(w.ctx, id, w.SharedKeysOf(id)[1]))(t)
+			must(0, w.DeleteSharedKey(w.ctx, id, w.keysOf(id)[1]))(t)
 			w.try(t, "", create)
 		})
 	}
@@ -105,7 +105,7 @@ func TestSharedKeyIsUsedUp(t *testing.T) {
 			alice := w.person("alice", horde.Whole(100), 0)
 			worker := w.worker(w.person("owner", 0, 0), horde.KindText, "worker")
 			key := must(w.CreateSharedKey(w.ctx, NewSharedKey{Owner: alice, Kudos: tt.kudos}))(t)
-			id := w.admit(horde.Admission{Payer: alice, Tax: horde.Whole(3), SharedKey: key.ID})
+			id := w.admit(horde.Admission{Payer: alice, Tax: horde.Whole(3), SharedKey: key.Ref})
 			for range 2 { // the second time it is settled already
 				err := w.settle(horde.Settlement{Request: id, Worker: worker, Debit: horde.Whole(7), Credit: horde.Whole(7)})
 				if err != nil {
@@ -127,16 +127,16 @@ func TestSharedKeyIsUsedUp(t *testing.T) {
 func TestAdmissionBySharedKey(t *testing.T) {
 	w := newWorld(t)
 	alice, bob := w.person("alice", horde.Whole(100), 0), w.person("bob", horde.Whole(100), 0)
-	key := func(k horde.Kudos, expires time.Time) horde.SharedKeyID {
+	key := func(k horde.Kudos, expires time.Time) horde.SharedKeyRef {
 		made := must(w.CreateSharedKey(w.ctx, NewSharedKey{Owner: alice, Kudos: k, Expires: expires}))(t)
-		return made.ID
+		return made.Ref
 	}
 	good, empty, expired := key(horde.Whole(5), time.Time{}), key(0, time.Time{}), key(horde.Whole(5), start.Add(-time.Second))
-	gone := horde.SharedKeyID{UUID: horde.UUID{9}}
+	gone := horde.SharedKeyRef{UUID: horde.UUID{9}}
 	for _, tt := range []struct {
 		name    string
 		payer   horde.UserID
-		key     horde.SharedKeyID
+		key     horde.SharedKeyRef
 		upfront horde.Kudos
 		want    horde.RC
 	}{
@@ -265,7 +265,7 @@ func TestOlderEncodingsStay(t *testing.T) {
 			}
 		})
 	}
-	a := newAdmission(horde.Admission{Request: id, SharedKey: horde.SharedKeyID{UUID: horde.UUID{7}}, Style: horde.StyleID{UUID: horde.UUID{8}}})
+	a := newAdmission(horde.Admission{Request: id, SharedKey: horde.SharedKeyRef{UUID: horde.UUID{7}}, Style: horde.StyleID{UUID: horde.UUID{8}}})
 	var back admission
 	if err := decode(encode(a), &back); err != nil || back != a {
 		t.Errorf("got %+v, %v, want %+v", back, err, a)

@@ -20,6 +20,10 @@ type meta struct {
 	Config   Config       `cbor:"6,keyasint"`
 
 	LastFilter int64 `cbor:"7,keyasint,omitempty"` // id of the last filter made
+
+	Version Version `cbor:"8,keyasint,omitempty"` // see version.go; 0 = 1
+
+	SealPrint []byte `cbor:"9,keyasint,omitempty"` // of the key that shared keys' ids are sealed with, see seal.go
 }
 
 // activity counts what the ledger has seen since its genesis.
@@ -28,6 +32,8 @@ type activity struct {
 	Moved   horde.Kudos `cbor:"2,keyasint,omitempty"` // debits of settlements and transfers
 
 	MonthlyRun int64 `cbor:"3,keyasint,omitempty"` // when monthly kudos were last looked at
+
+	Moderations uint64 `cbor:"4,keyasint,omitempty"` // rows that the moderation log ever had
 }
 
 // head is where the machine is in the log. It is not part of the state hash.
@@ -43,6 +49,8 @@ type modes struct {
 	Maintenance bool `cbor:"1,keyasint,omitempty"`
 	InviteOnly  bool `cbor:"2,keyasint,omitempty"`
 	Raid        bool `cbor:"3,keyasint,omitempty"`
+
+	InviteKinds uint8 `cbor:"4,keyasint,omitempty"` // horde.Modes
 }
 
 // An action is the kudos_details bucket that a posting to a user counts in.
@@ -92,6 +100,9 @@ type user struct {
 	Styles        [3]int64             `cbor:"27,keyasint,omitzero"`
 	Moves         uint64               `cbor:"28,keyasint,omitempty"` // movements there ever were
 
+	Patron      horde.Kudos `cbor:"29,keyasint,omitempty"` // each month, besides Monthly
+	PatronUntil int64       `cbor:"30,keyasint,omitempty"` // 0: without an end
+
 	tail *row[pageKey, page] // where the last movement is, to save looking it up; nil: not known
 }
 
@@ -111,7 +122,7 @@ func (u *user) view(id horde.UserID, workers int) horde.User {
 		Kudos: u.Kudos, Escrow: u.Escrow, Held: u.Held,
 		Concurrency: u.Concurrency, WorkerInvited: u.WorkerInvited, PublicWorkers: u.PublicWorkers,
 		Contact: u.Contact, AdminComment: u.AdminComment,
-		MonthlyKudos: u.Monthly, MonthlyLast: moment(u.MonthlyLast), UsagePermille: u.UsagePermille,
+		MonthlyKudos: u.Monthly, PatronKudos: u.Patron, PatronUntil: moment(u.PatronUntil), MonthlyLast: moment(u.MonthlyLast), UsagePermille: u.UsagePermille,
 		HasPasskey: u.Passkey != digest{}, Suspicion: total(u.Suspicions),
 		Created: moment(u.Created), LastActive: moment(u.LastActive), Workers: workers,
 		Records: horde.Records{
@@ -175,7 +186,7 @@ type hold struct {
 	Settled  bitset        `cbor:"6,keyasint,omitzero"`
 	Deadline int64         `cbor:"7,keyasint"`
 
-	SharedKey horde.SharedKeyID `cbor:"8,keyasint,omitzero"` // whose budget the debits use up; zero: none
+	SharedKey horde.SharedKeyRef `cbor:"8,keyasint,omitzero"` // whose budget the debits use up; zero: none
 }
 
 // maxSlots bounds the jobs of one request.
@@ -196,12 +207,17 @@ type member struct {
 	Active    bool         `cbor:"6,keyasint,omitempty"`
 	Joined    int64        `cbor:"7,keyasint,omitempty"`
 	InvitedBy horde.NodeID `cbor:"8,keyasint,omitempty"`
+
+	Version Version `cbor:"9,keyasint,omitempty"` // that it reported
+
+	Suspended bool `cbor:"10,keyasint,omitempty"` // its batches are refused and it does not vote, until it is readmitted
 }
 
 func (m *member) view(id horde.NodeID) horde.Member {
 	return horde.Member{
 		ID: id, Name: m.Name, PublicKey: append([]byte(nil), m.PublicKey...), Addrs: append([]string(nil), m.Addrs...),
-		URL: m.URL, Voter: m.Voter, Active: m.Active, Joined: moment(m.Joined), InvitedBy: m.InvitedBy,
+		URL: m.URL, Voter: m.Voter && !m.Suspended, Active: m.Active, Suspended: m.Suspended, Joined: moment(m.Joined), InvitedBy: m.InvitedBy,
+		Ledger: uint16(m.Version),
 	}
 }
 
@@ -224,7 +240,14 @@ type state struct {
 	log journal
 	sum digest // XOR of all leaves that are up to date
 
-	watch func(tx *tx, command []byte) // told of every command run; nil but in a Replay
+	supports  Version // the newest that this program knows; see version.go
+	forgetful bool    // see Forgetful
+
+	watch func(tx *tx, command []byte, r Result) // told of every command run; nil but in a Replay
+
+	booked *[]Booked // what the command under way books; nil but in a Replay
+
+	proofs *accountTree // of the users, as of the last tick
 
 	totals struct{ Spendable, Escrow, Held horde.Kudos } // over all users
 
@@ -256,8 +279,8 @@ type state struct {
 
 	teams           *table[horde.TeamID, team]
 	teamNames       *table[string, horde.TeamID]
-	sharedKeys      *table[horde.SharedKeyID, sharedKey]
-	keysOf          *table[horde.UserID, []horde.SharedKeyID]
+	sharedKeys      *table[horde.SharedKeyRef, sharedKey]
+	keysOf          *table[horde.UserID, []horde.SharedKeyRef]
 	messages        *table[horde.MessageID, message]
 	messagesTo      *table[horde.WorkerID, []horde.MessageID]
 	filters         *table[int64, filter]
@@ -270,15 +293,30 @@ type state struct {
 	pages           *table[pageKey, page]
 	quotas          *table[horde.NodeID, quota]
 	messageEnds     expiry[horde.MessageID]
+
+	standins  *table[horde.NodeID, standin]
+	ended     *table[horde.RequestID, int64]
+	endedEnds expiry[horde.RequestID]
+
+	moderations *table[uint64, moderation]
+	reversed    *table[Place, reversal]
+
+	blocks    *table[digest, ipBlock]
+	blockEnds expiry[digest]
+	lengths   lengths // of the networks in blocks
+
+	bars      *table[horde.UserID, int64]
+	authority uint64 // counts changes of keys, flags and deletions; not stored
 }
 
 func newState() *state {
-	s := &state{log: journal{seq: 1}}
+	s := &state{proofs: newAccountTree(), log: journal{seq: 1}, supports: NewestVersion}
 	s.meta = newTable[unit, meta](prefixMeta, &s.log, appendUnit, parseUnit)
 	s.head = newTable[unit, head](prefixHead, &s.log, appendUnit, parseUnit)
 	s.modes = newTable[unit, modes](prefixModes, &s.log, appendUnit, parseUnit)
 	s.activity = newTable[unit, activity](prefixActivity, &s.log, appendUnit, parseUnit)
 	s.users = newTable[horde.UserID, user](prefixUser, &s.log, appendUser, parseUser)
+	s.users.hashed = s.proofs.touch
 	s.keys = newTable[digest, horde.UserID](prefixKey, &s.log, appendDigest, parseDigest)
 	s.logins = newTable[digest, horde.UserID](prefixLogin, &s.log, appendDigest, parseDigest)
 	s.passkeys = newTable[digest, horde.UserID](prefixPasskey, &s.log, appendDigest, parseDigest)
@@ -295,8 +333,8 @@ func newState() *state {
 	s.accounts = newTable[Account, horde.Kudos](prefixAccount, &s.log, appendAccount, parseAccount)
 	s.teams = newTable[horde.TeamID, team](prefixTeam, &s.log, appendID[horde.TeamID], parseID[horde.TeamID])
 	s.teamNames = newTable[string, horde.TeamID](prefixTeamName, &s.log, appendText[string], parseText[string])
-	s.sharedKeys = newTable[horde.SharedKeyID, sharedKey](prefixSharedKey, &s.log, appendID[horde.SharedKeyID], parseID[horde.SharedKeyID])
-	s.keysOf = newTable[horde.UserID, []horde.SharedKeyID](prefixSharedKeysOf, &s.log, appendUser, parseUser)
+	s.sharedKeys = newTable[horde.SharedKeyRef, sharedKey](prefixSharedKey, &s.log, appendID[horde.SharedKeyRef], parseID[horde.SharedKeyRef])
+	s.keysOf = newTable[horde.UserID, []horde.SharedKeyRef](prefixSharedKeysOf, &s.log, appendUser, parseUser)
 	s.messages = newTable[horde.MessageID, message](prefixMessage, &s.log, appendID[horde.MessageID], parseID[horde.MessageID])
 	s.messagesTo = newTable[horde.WorkerID, []horde.MessageID](prefixMessagesTo, &s.log, appendWorker, parseWorker)
 	s.filters = newTable[int64, filter](prefixFilter, &s.log, appendNumber, parseNumber)
@@ -308,6 +346,11 @@ func newState() *state {
 	s.collectionsOf = newTable[horde.UserID, []horde.StyleID](prefixCollectionsOf, &s.log, appendUser, parseUser)
 	s.pages = newTable[pageKey, page](prefixPage, &s.log, appendPage, parsePage)
 	s.quotas = newTable[horde.NodeID, quota](prefixQuota, &s.log, appendText[horde.NodeID], parseText[horde.NodeID])
+	s.blocks = newTable[digest, ipBlock](prefixBlock, &s.log, appendDigest, parseDigest)
+	s.standins = newTable[horde.NodeID, standin](prefixStandin, &s.log, appendText[horde.NodeID], parseText[horde.NodeID])
+	s.ended = newTable[horde.RequestID, int64](prefixEnded, &s.log, appendRequest, parseRequest)
+	s.moderations = newTable[uint64, moderation](prefixModeration, &s.log, appendCount, parseCount)
+	s.reversed = newTable[Place, reversal](prefixReversed, &s.log, appendPlace, parsePlace)
 	s.head.unhashed = true
 	s.stores = []store{
 		s.meta, s.head, s.modes, s.activity, s.users, s.keys, s.logins, s.passkeys, s.workers, s.names, s.owned,
@@ -315,6 +358,9 @@ func newState() *state {
 		s.teams, s.teamNames, s.sharedKeys, s.keysOf, s.messages, s.messagesTo, s.filters, s.styles, s.styleNames, s.stylesOf,
 		s.collections, s.collectionNames, s.collectionsOf, s.pages, s.quotas,
 	}
+	s.stores = append(s.stores, s.moderations, s.reversed)
+	s.bars = newTable[horde.UserID, int64](prefixBar, &s.log, appendUser, parseUser)
+	s.stores = append(s.stores, s.bars, s.blocks, s.standins, s.ended)
 	return s
 }
 
@@ -332,6 +378,12 @@ func (s *state) remind() {
 	s.nonces.all(func(n Nonce, at *int64) bool { s.nonceEnds.push(*at, n); return true })
 	s.recent.all(func(p pair, at *int64) bool { s.recents.push(*at+reverseCooldown, p); return true })
 	s.answers.all(func(k answerKey, a *answered) bool { s.answerEnd.push(a.Expires, k); return true })
+	s.blocks.all(func(h digest, b *ipBlock) bool {
+		s.blockEnds.push(b.goes(), h)
+		s.lengths.add(b.Net)
+		return true
+	})
+	s.ended.all(func(id horde.RequestID, until *int64) bool { s.endedEnds.push(*until, id); return true })
 	s.messages.all(func(id horde.MessageID, m *message) bool { s.messageEnds.push(m.Expires+keepMessage, id); return true })
 	s.workers.all(func(id horde.WorkerID, w *worker) bool {
 		if w.Deleted != 0 {

@@ -41,6 +41,8 @@ const (
 	ReasonStyle              // somebody used a style
 	ReasonForgiveness        // lifted to the floor
 	ReasonTest               // set for a test
+	ReasonReversal           // an admin took back what a command booked
+	ReasonMerge              // two accounts became one
 )
 
 // String returns the reason in a word.
@@ -70,6 +72,10 @@ func (r Reason) String() string {
 		return "forgiveness"
 	case ReasonTest:
 		return "test"
+	case ReasonReversal:
+		return "reversal"
+	case ReasonMerge:
+		return "merge"
 	}
 	return fmt.Sprintf("reason(%d)", uint8(r))
 }
@@ -84,6 +90,7 @@ type StatementEntry struct {
 	Reason  Reason
 	With    horde.UserID    // who sent or received a transfer; else 0
 	Request horde.RequestID // whose tax or job it was; else zero
+	Of      uint64          // log entry that was reversed; else 0
 }
 
 // String returns the name that kudos_details has for the action; "" for none.
@@ -128,6 +135,7 @@ type cause struct {
 	request horde.RequestID
 	from    horde.UserID // of a transfer
 	to      horde.UserID
+	of      uint64 // log entry that is reversed
 }
 
 // because says why the kudos move that are posted next.
@@ -153,6 +161,7 @@ const (
 	moveEscrow  = 1 << iota
 	moveWith    // a user follows
 	moveRequest // a request follows
+	moveOf      // the log entry that was reversed follows
 )
 
 // append encodes a movement: flags, reason, action, time, amount, and what the flags say.
@@ -164,7 +173,7 @@ func (c *cause) append(b []byte, now int64, id horde.UserID, p *posting, reason 
 	if p.escrow {
 		b[at] |= moveEscrow
 	}
-	if reason == ReasonTransfer {
+	if reason == ReasonTransfer || reason == ReasonMerge {
 		b[at] |= moveWith
 		other := c.to
 		if id == other {
@@ -175,6 +184,10 @@ func (c *cause) append(b []byte, now int64, id horde.UserID, p *posting, reason 
 	if !c.request.IsZero() {
 		b[at] |= moveRequest
 		b = append(b, c.request.UUID[:]...)
+	}
+	if c.of != 0 {
+		b[at] |= moveOf
+		b = binary.AppendUvarint(b, c.of)
 	}
 	return b
 }
@@ -212,6 +225,13 @@ func movement(b []byte) (StatementEntry, []byte, error) {
 		}
 		m.Request.UUID, b = horde.UUID(b), b[len(m.Request.UUID):]
 	}
+	if flags&moveOf != 0 {
+		of, n := binary.Uvarint(b)
+		if n <= 0 {
+			return StatementEntry{}, nil, errMovement
+		}
+		m.Of, b = of, b[n:]
+	}
 	return m, b, nil
 }
 
@@ -239,6 +259,10 @@ func (r Reader) Statement(id horde.UserID, before uint64, limit int) []Statement
 	if u == nil || u.Wiped {
 		return nil
 	}
+	return r.m.s.statement(id, u, before, limit)
+}
+
+func (s *state) statement(id horde.UserID, u *user, before uint64, limit int) []StatementEntry {
 	oldest := u.Moves - min(u.Moves, maxMoves) // none with a number up to it is shown
 	last := u.Moves
 	if before != 0 {
@@ -246,7 +270,7 @@ func (r Reader) Statement(id horde.UserID, before uint64, limit int) []Statement
 	}
 	var list []StatementEntry
 	for last > oldest && len(list) < limit {
-		p := r.m.s.pages.get(pageKey{id, uint8((last - 1) / pageMoves % ringPages)})
+		p := s.pages.get(pageKey{id, uint8((last - 1) / pageMoves % ringPages)})
 		if p == nil {
 			return list
 		}

@@ -130,13 +130,13 @@ func TestStatementRefusesLimits(t *testing.T) {
 
 func TestReasonsHaveNames(t *testing.T) {
 	seen := map[string]bool{}
-	for r := ReasonOther; r <= ReasonTest; r++ {
+	for r := ReasonOther; r <= ReasonMerge; r++ {
 		if n := r.String(); seen[n] || n == "" || n[len(n)-1] == ')' {
 			t.Errorf("reason %d is called %q", uint8(r), n)
 		}
 		seen[r.String()] = true
 	}
-	if got := (ReasonTest + 1).String(); got != "reason(12)" {
+	if got := (ReasonMerge + 1).String(); got != "reason(14)" {
 		t.Errorf("an unknown reason is called %q", got)
 	}
 }

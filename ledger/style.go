@@ -34,7 +34,7 @@ type style struct {
 	Tags      []string             `cbor:"8,keyasint,omitempty"`
 	Public    bool                 `cbor:"9,keyasint,omitempty"`
 	NSFW      bool                 `cbor:"10,keyasint,omitempty"`
-	SharedKey horde.SharedKeyID    `cbor:"11,keyasint,omitzero"`
+	SharedKey horde.SharedKeyRef   `cbor:"11,keyasint,omitzero"`
 	UseCount  int64                `cbor:"12,keyasint,omitempty"`
 	Created   int64                `cbor:"13,keyasint"`
 	Examples  []horde.StyleExample `cbor:"14,keyasint,omitempty"`
@@ -116,7 +116,7 @@ func unlist[K comparable, V comparable](t *table[K, []V], k K, v V) {
 }
 
 // attach makes a style use a shared key, which may be anybody's; the zero key is none.
-func (tx *tx) attach(id horde.StyleID, key horde.SharedKeyID) error {
+func (tx *tx) attach(id horde.StyleID, key horde.SharedKeyRef) error {
 	s := tx.styles.edit(id)
 	if s.SharedKey == key {
 		return nil
@@ -141,7 +141,7 @@ func (tx *tx) attach(id horde.StyleID, key horde.SharedKeyID) error {
 	return nil
 }
 
-func (tx *tx) detach(id horde.StyleID, key horde.SharedKeyID) {
+func (tx *tx) detach(id horde.StyleID, key horde.SharedKeyRef) {
 	if k := tx.sharedKeys.edit(key); k != nil {
 		k.Styles = without(k.Styles, id)
 	}
@@ -149,17 +149,17 @@ func (tx *tx) detach(id horde.StyleID, key horde.SharedKeyID) {
 
 // A NewStyle is a style that is to be made.
 type NewStyle struct {
-	Actor     horde.UserID      `cbor:"1,keyasint,omitempty"`
-	Kind      horde.Kind        `cbor:"2,keyasint,omitempty"`
-	Name      string            `cbor:"3,keyasint"`
-	Info      string            `cbor:"4,keyasint,omitempty"`
-	Prompt    string            `cbor:"5,keyasint,omitempty"`
-	Params    []byte            `cbor:"6,keyasint,omitempty"` // JSON
-	Models    []string          `cbor:"7,keyasint,omitempty"`
-	Tags      []string          `cbor:"8,keyasint,omitempty"`
-	Public    bool              `cbor:"9,keyasint,omitempty"`
-	NSFW      bool              `cbor:"10,keyasint,omitempty"`
-	SharedKey horde.SharedKeyID `cbor:"11,keyasint,omitzero"` // zero: none
+	Actor     horde.UserID       `cbor:"1,keyasint,omitempty"`
+	Kind      horde.Kind         `cbor:"2,keyasint,omitempty"`
+	Name      string             `cbor:"3,keyasint"`
+	Info      string             `cbor:"4,keyasint,omitempty"`
+	Prompt    string             `cbor:"5,keyasint,omitempty"`
+	Params    []byte             `cbor:"6,keyasint,omitempty"` // JSON
+	Models    []string           `cbor:"7,keyasint,omitempty"`
+	Tags      []string           `cbor:"8,keyasint,omitempty"`
+	Public    bool               `cbor:"9,keyasint,omitempty"`
+	NSFW      bool               `cbor:"10,keyasint,omitempty"`
+	SharedKey horde.SharedKeyRef `cbor:"11,keyasint,omitzero"` // zero: none
 }
 
 // createStyle is a NewStyle on its way.
@@ -224,17 +224,17 @@ func (s *state) ids(t *table[horde.UserID, []horde.StyleID], id horde.UserID) []
 
 // A StyleChange is what PATCH /styles may change; nil fields stay as they are.
 type StyleChange struct {
-	Actor     horde.UserID       `cbor:"1,keyasint,omitempty"`
-	Style     horde.StyleID      `cbor:"2,keyasint"`
-	Name      *string            `cbor:"3,keyasint,omitempty"`
-	Info      *string            `cbor:"4,keyasint,omitempty"`
-	Prompt    *string            `cbor:"5,keyasint,omitempty"`
-	Params    []byte             `cbor:"6,keyasint"`
-	Models    []string           `cbor:"7,keyasint"` // not nil, be it empty: replaces all
-	Tags      []string           `cbor:"8,keyasint"` // likewise
-	Public    *bool              `cbor:"9,keyasint,omitempty"`
-	NSFW      *bool              `cbor:"10,keyasint,omitempty"`
-	SharedKey *horde.SharedKeyID `cbor:"11,keyasint,omitempty"` // the zero key: none
+	Actor     horde.UserID        `cbor:"1,keyasint,omitempty"`
+	Style     horde.StyleID       `cbor:"2,keyasint"`
+	Name      *string             `cbor:"3,keyasint,omitempty"`
+	Info      *string             `cbor:"4,keyasint,omitempty"`
+	Prompt    *string             `cbor:"5,keyasint,omitempty"`
+	Params    []byte              `cbor:"6,keyasint"`
+	Models    []string            `cbor:"7,keyasint"` // not nil, be it empty: replaces all
+	Tags      []string            `cbor:"8,keyasint"` // likewise
+	Public    *bool               `cbor:"9,keyasint,omitempty"`
+	NSFW      *bool               `cbor:"10,keyasint,omitempty"`
+	SharedKey *horde.SharedKeyRef `cbor:"11,keyasint,omitempty"` // the zero key: none
 }
 
 // updateStyle is a StyleChange on its way.

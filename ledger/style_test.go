@@ -21,8 +21,8 @@ func TestStyleRefusals(t *testing.T) {
 	author, other := w.person("author", 0, horde.RoleCustomizer), w.person("other", 0, horde.RoleTrusted)
 	plain, deleted := w.person("plain", 0, 0), w.person("deleted", 0, horde.RoleTrusted)
 	must(0, w.DeleteUser(w.ctx, deleted, deleted))(t)
-	empty := must(w.CreateSharedKey(w.ctx, NewSharedKey{Owner: other}))(t).ID
-	full := must(w.CreateSharedKey(w.ctx, NewSharedKey{Owner: other, Kudos: 100}))(t).ID
+	empty := must(w.CreateSharedKey(w.ctx, NewSharedKey{Owner: other}))(t).Ref
+	full := must(w.CreateSharedKey(w.ctx, NewSharedKey{Owner: other, Kudos: 100}))(t).Ref
 	style := must(w.CreateStyle(w.ctx, newStyle(author, "first")))(t)
 	must(w.CreateStyle(w.ctx, newStyle(author, "second")))(t)
 	nowhere := horde.StyleID{UUID: horde.UUID{9}}
@@ -81,14 +81,14 @@ func TestStyleRefusals(t *testing.T) {
 func TestStyleChanges(t *testing.T) {
 	w := newWorld(t)
 	author := w.person("author", 0, horde.RoleCustomizer)
-	key := must(w.CreateSharedKey(w.ctx, NewSharedKey{Owner: author, Kudos: 100}))(t).ID
+	key := must(w.CreateSharedKey(w.ctx, NewSharedKey{Owner: author, Kudos: 100}))(t).Ref
 	n := newStyle(author, "first")
 	n.Tags, n.SharedKey = []string{"tag"}, key
 	made := must(w.CreateStyle(w.ctx, n))(t)
 	if made.Name != "first" || made.SharedKey != key || string(made.Params) != `{"steps":5}` || !slices.Equal(made.Tags, n.Tags) {
 		t.Errorf("made %+v", made)
 	}
-	if k, _ := w.SharedKey(key); k.Styles != 1 {
+	if k, _ := w.SharedKeyAt(key); k.Styles != 1 {
 		t.Errorf("the key serves %d styles", k.Styles)
 	}
 	got := must(w.UpdateStyle(w.ctx, StyleChange{Actor: author, Style: made.ID, Info: ptr("about"), Name: ptr("renamed")}))(t)
@@ -104,12 +104,12 @@ func TestStyleChanges(t *testing.T) {
 	if _, ok := w.StyleByName(nil, "renamed", ptr(horde.KindText)); ok {
 		t.Error("it is found as of another kind")
 	}
-	got = must(w.UpdateStyle(w.ctx, StyleChange{Actor: author, Style: made.ID, Tags: []string{}, SharedKey: &horde.SharedKeyID{}}))(t)
+	got = must(w.UpdateStyle(w.ctx, StyleChange{Actor: author, Style: made.ID, Tags: []string{}, SharedKey: &horde.SharedKeyRef{}}))(t)
 	if len(got.Tags) != 0 || !got.SharedKey.IsZero() {
 		t.Errorf("tags and key are %v, %v, want none", got.Tags, got.SharedKey)
 	}
 	must(w.UpdateStyle(w.ctx, StyleChange{Actor: author, Style: made.ID, SharedKey: &key}))(t)
-	must(0, w.DeleteSharedKey(w.ctx, author, key))(t)
+	must(0, w.DeleteSharedKey(w.ctx, author, w.keysOf(author)[0]))(t)
 	if s, _ := w.Style(made.ID); !s.SharedKey.IsZero() {
 		t.Error("the style has a key that is gone")
 	}

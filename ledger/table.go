@@ -85,6 +85,7 @@ type table[K comparable, V any] struct {
 	appendKey func([]byte, K) []byte
 	parseKey  func([]byte) (K, error)
 	log       *journal
+	hashed    func(K) // told of every row whose leaf was computed anew; nil: nobody is
 
 	rows  map[K]*row[K, V]
 	live  int
@@ -236,6 +237,9 @@ func (t *table[K, V]) leaf(r *row[K, V], key, value []byte, sum *digest, buf []b
 	}
 	sum.xor(r.leaf)
 	r.stale = false
+	if t.hashed != nil {
+		t.hashed(r.k)
+	}
 	return buf
 }
 

@@ -47,9 +47,9 @@ func decodeTeam(data []byte, err error) (horde.Team, error) {
 	return r.Team.view(r.ID), err
 }
 
-// foldName is a name as it is compared with others. The command carries it: what upper and
-// lower case are depends on the version of Unicode that a node was built with.
-func foldName(name string) string { return strings.ToLower(name) }
+// foldName is a name as it is compared with others: what it looks like. The command carries
+// it, because that depends on the version of Unicode that a node was built with.
+func foldName(name string) string { return skeleton(name) }
 
 func teamNotFound() error { return horde.Refuse(horde.RCTeamNotFound, "There is no such team.") }
 
@@ -201,12 +201,17 @@ func (c *deleteTeam) apply(tx *tx) ([]byte, error) {
 		return nil, horde.Refuse(horde.RCNotModerator, "Only the owner of a team or a moderator may delete it.")
 	}
 	data := encode(teamRow{c.Team, *t})
+	tx.dropTeam(c.Team)
+	return data, nil
+}
+
+func (tx *tx) dropTeam(id horde.TeamID) {
+	t := tx.teams.get(id)
 	for _, w := range t.Workers {
 		tx.workers.edit(w).Team = horde.TeamID{}
 	}
 	tx.teamNames.remove(t.Fold)
-	tx.teams.remove(c.Team)
-	return data, nil
+	tx.teams.remove(id)
 }
 
 // joinTeam moves a worker to a team, out of the one that it was in; the zero id is none.
@@ -260,7 +265,11 @@ func (r Reader) Team(id horde.TeamID) (horde.Team, bool) {
 func (r Reader) TeamByName(name string) (horde.Team, bool) {
 	r.m.mu.RLock()
 	defer r.m.mu.RUnlock()
-	if id := r.m.s.teamNames.get(foldName(name)); id != nil {
+	id := r.m.s.teamNames.get(foldName(name))
+	if id == nil { // teams of before there were skeletons
+		id = r.m.s.teamNames.get(strings.ToLower(name))
+	}
+	if id != nil {
 		return r.m.s.teams.get(*id).view(*id), true
 	}
 	return horde.Team{}, false

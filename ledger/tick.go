@@ -12,6 +12,7 @@ import (
 type tick struct {
 	Previous uint64 `cbor:"1,keyasint,omitempty"` // index of the previous tick, 0 = none
 	Hash     digest `cbor:"2,keyasint"`           // state hash at Previous
+	Accounts digest `cbor:"3,keyasint,omitzero"`  // root of the accounts' tree at Previous; zero: not known
 }
 
 // apply refuses members that may not vote: a wrong hash stops every node, so only those who
@@ -28,12 +29,16 @@ func (c *tick) apply(tx *tx) ([]byte, error) {
 	if c.Previous != 0 && c.Previous == last.TickIndex && c.Hash != last.TickHash {
 		return nil, fmt.Errorf("%w: at index %d the state hash is %x here and %x at %s", ErrDiverged, c.Previous, last.TickHash[:8], c.Hash[:8], tx.from)
 	}
+	if at := tx.proofs.at; c.Accounts != (digest{}) && c.Previous != 0 && c.Previous == at.index && c.Accounts != at.root {
+		return nil, fmt.Errorf("%w: at index %d the root of the accounts is %x here and %x at %s", ErrDiverged, c.Previous, at.root[:8], c.Accounts[:8], tx.from)
+	}
 	tx.expire()
 	if err := tx.monthly(); err != nil {
 		return nil, err
 	}
 	h := tx.head.edit(unit{})
 	h.TickIndex, h.TickHash = tx.index, tx.state.hash()
+	tx.proofs.mark(tx.state, h)
 	return nil, nil
 }
 
@@ -65,6 +70,8 @@ func (tx *tx) expire() {
 			tx.dropMessage(id, m.Worker)
 		}
 	}
+	tx.expireBlocks()
+	tx.expireEnded()
 	for id, ok := tx.buried.due(tx.now); ok; id, ok = tx.buried.due(tx.now) {
 		if w := tx.workers.get(id); w != nil && w.Deleted != 0 && w.Deleted+keepDeletedWorker <= tx.now {
 			tx.workers.remove(id)

@@ -20,7 +20,7 @@ type transfer struct {
 	Amount horde.Kudos  `cbor:"3,keyasint,omitempty"`
 	Key    digest       `cbor:"4,keyasint,omitzero"` // hash of the Idempotency-Key
 
-	SharedKey horde.SharedKeyID `cbor:"5,keyasint,omitzero"` // stands for its owner, instead of To
+	SharedKey horde.SharedKeyRef `cbor:"5,keyasint,omitzero"` // stands for its owner, instead of To
 }
 
 func newTransfer(t Transfer) transfer {

@@ -19,6 +19,7 @@ type tx struct {
 	used                    *quota      // of the sender's limits
 	cfg                     *Config     // see config
 	why                     cause       // of the movements that are posted
+	place                   Place       // of the command that was run; in a Replay only
 }
 
 // hold sets kudos of a user aside, or gives them back if the amount is negative.

@@ -63,7 +63,7 @@ func (c *registerWorker) apply(tx *tx) ([]byte, error) {
 		return nil, horde.Refuse(horde.RCBadRequest, "Such a worker cannot be made.")
 	case utf8.RuneCountInString(c.Name) > maxWorkerName:
 		return nil, tooLongWorkerName()
-	case tx.modes.get(unit{}).InviteOnly && count >= owner.WorkerInvited:
+	case horde.Modes(*tx.modes.get(unit{})).NeedsInvite(c.Kind) && count >= owner.WorkerInvited:
 		return nil, horde.Refuse(horde.RCWorkerInviteOnly, "New workers need an invitation at the moment, and this account has none left.")
 	case !owner.is(horde.RoleTrusted) && count > untrustedWorkers:
 		return nil, horde.Refuse(horde.RCTooManyWorkers, "An account that is not trusted yet can have %d workers.", untrustedWorkers+1)
@@ -102,6 +102,8 @@ type WorkerChange struct {
 	Paused         *bool          `cbor:"6,keyasint,omitempty"`
 	Name           *string        `cbor:"7,keyasint,omitempty"`
 	Team           *horde.TeamID  `cbor:"8,keyasint,omitempty"` // the zero id: leave the team
+
+	Reason string `cbor:"9,keyasint,omitempty"` // public, in the moderation log
 }
 
 type updateWorker WorkerChange
@@ -176,6 +178,7 @@ func (c *updateWorker) apply(tx *tx) ([]byte, error) {
 type deleteWorker struct {
 	Actor  horde.UserID   `cbor:"1,keyasint,omitempty"`
 	Worker horde.WorkerID `cbor:"2,keyasint"`
+	Reason string         `cbor:"3,keyasint,omitempty"` // for the moderation log
 }
 
 func (c *deleteWorker) apply(tx *tx) ([]byte, error) {

@@ -60,7 +60,26 @@ func newWorld(tb testing.TB, cfg ...Config) *world {
 	if err != nil {
 		tb.Fatalf("Found: %v", err)
 	}
+	w.useSealKey(SealKey{1}, nil)
 	return w
+}
+
+// useSealKey gives the federation, and this node of it, a key for the ids of shared keys.
+func (w *world) useSealKey(key SealKey, replaces []byte) {
+	w.Helper()
+	w.m.UseSealKey(key)
+	if _, err := w.do(w.ctx, EncodeSetSealKey(key.Print(), replaces)); err != nil {
+		w.Fatalf("set the seal key: %v", err)
+	}
+}
+
+func (w *world) keysOf(id horde.UserID) []horde.SharedKeyID {
+	w.Helper()
+	ids, err := w.SharedKeysOf(id)
+	if err != nil {
+		w.Errorf("SharedKeysOf: %v", err)
+	}
+	return ids
 }
 
 // as returns a Log and Client like w's for another member, over the same machine.

@@ -15,9 +15,9 @@ type Admission struct {
 	Upfront  Kudos     `cbor:"6,keyasint,omitempty"` // refused with KudosUpfront unless available
 	Deadline time.Time `cbor:"7,keyasint"`           // after it the ledger releases what is left
 
-	SharedKey  SharedKeyID `cbor:"8,keyasint,omitzero"`  // of the payer, which its debits use up; zero: none
-	Style      StyleID     `cbor:"9,keyasint,omitzero"`  // that was applied; zero: none
-	Collection StyleID     `cbor:"10,keyasint,omitzero"` // that Style was picked from; zero: none
+	SharedKey  SharedKeyRef `cbor:"8,keyasint,omitzero"`  // of the payer, which its debits use up; zero: none
+	Style      StyleID      `cbor:"9,keyasint,omitzero"`  // that was applied; zero: none
+	Collection StyleID      `cbor:"10,keyasint,omitzero"` // that Style was picked from; zero: none
 }
 
 // A Settlement pays for one delivered slot. Settling a slot again pays nothing.
@@ -60,7 +60,21 @@ type Member struct {
 	Addrs     []string // libp2p multiaddrs without /p2p
 	URL       string   // of its API
 	Voter     bool     // may be promoted to a raft voter
-	Active    bool     // false: removed or suspended; its commands have no effect
+	Active    bool     // false: removed; its commands have no effect
+	Suspended bool     // its commands are refused until it is readmitted, and it does not vote
 	Joined    time.Time
 	InvitedBy NodeID
+	// Ledger is the newest version of the ledger's commands that its program knows; 0: it has
+	// not said.
+	Ledger uint16
+}
+
+// A Standin tells who keeps copies of a member's requests and who took them over
+// (docs/decisions/0022-takeover.md). Zero fields: nobody did.
+type Standin struct {
+	Backup     NodeID   // the member copies its requests to it
+	Successor  NodeID   // took over the requests that the member had
+	Superseded bool     // the member has not resumed since
+	Earlier    []NodeID // took over before Successor did, and keep what they took over
+	Taken      time.Time
 }

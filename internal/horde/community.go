@@ -1,6 +1,9 @@
 package horde
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // What communities make and moderate together. All of it is in the ledger; a struct here
 // is a copy for reading. Ids are random (version 4) and made before a command is proposed.
@@ -8,8 +11,12 @@ import "time"
 type (
 	// A TeamID names a team.
 	TeamID struct{ UUID }
-	// A SharedKeyID names a shared key; it is the credential too.
+	// A SharedKeyID names a shared key; it is the credential too, so it is kept out of the
+	// ledger, of requests and of what nodes send each other: see SharedKeyRef.
 	SharedKeyID struct{ UUID }
+	// A SharedKeyRef is how the ledger names a shared key: a salted hash of its id, and of keys
+	// from before version 2 of the ledger the id itself. It is no credential.
+	SharedKeyRef struct{ UUID }
 	// A StyleID names a style or a collection.
 	StyleID struct{ UUID }
 	// A MessageID names a message to workers.
@@ -33,7 +40,8 @@ type Team struct {
 
 // A SharedKey lets others spend its owner's kudos up to a limit (spec/accounts.md section 6).
 type SharedKey struct {
-	ID       SharedKeyID
+	ID       SharedKeyID // zero: not known at this node (decision 0012)
+	Ref      SharedKeyRef
 	Owner    UserID
 	Name     string
 	Kudos    Kudos     // what may still be spent; Unlimited = no limit
@@ -73,7 +81,7 @@ type Style struct {
 	Tags      []string
 	Public    bool
 	NSFW      bool
-	SharedKey SharedKeyID // zero: none
+	SharedKey SharedKeyRef // zero: none
 	UseCount  int64
 	Created   time.Time
 	Examples  []StyleExample
@@ -109,14 +117,43 @@ type Filter struct {
 	Editor      UserID
 }
 
-// An IPBlock keeps a network out until it ends (spec/moderation.md section 9). The address
-// is known only as its keyed hash, except to the moderator who blocked it; blocks of
-// networks carry the network.
+// An IPBlock keeps a network out until it ends (spec/moderation.md section 9). The ledger
+// knows an address only as its keyed hash: what is listed are networks, and an address is
+// seen only by who names it.
 type IPBlock struct {
-	Network string // CIDR, canonical
+	Network netip.Prefix // see BlockedNetwork; of one bit length 32 or 64: a single address
 	Until   time.Time
-	By      UserID
-	Reason  string
+	Left    time.Duration // until then, by ledger time
+	By      UserID        // the moderator; 0: reports of corrupt prompts did it
+	Reason  string        // empty: none was given
+	Worker  WorkerID      // whose address it was; zero: nobody's in particular
+	Reports int           // corrupt prompts from it, lately
+}
+
+// BlockedNetwork is the canonical form of a network to be blocked: IPv4 as such even if it was
+// written as IPv6, and no longer than /64 in IPv6, where a client may use any
+// address of its /64. The zero Prefix means that p is none.
+func BlockedNetwork(p netip.Prefix) netip.Prefix {
+	if !p.IsValid() {
+		return netip.Prefix{}
+	}
+	a, bits := p.Addr(), p.Bits()
+	if a.Is4In6() && bits >= 96 {
+		a, bits = a.Unmap(), bits-96
+	}
+	if a.Is6() {
+		bits = min(bits, 64)
+	}
+	return netip.PrefixFrom(a, bits).Masked()
+}
+
+// WidestBlock is how many leading bits a network must fix at least to be blocked: a slip must
+// not keep everybody out. six: of an IPv6 network.
+func WidestBlock(six bool) int {
+	if six {
+		return 16
+	}
+	return 8
 }
 
 // A WorkerMessage is shown to a worker, or to all, when it polls (spec/accounts.md section 7.6).

@@ -77,10 +77,10 @@ type Request struct {
 	Created  time.Time `cbor:"14,keyasint"`
 	Forms    []Form    `cbor:"20,keyasint,omitempty"` // of an alchemy request, by slot
 
-	Notify     bool        `cbor:"24,keyasint,omitempty"` // each result is told to jobs.Listener; whom that tells stands in Body
-	SharedKey  SharedKeyID `cbor:"25,keyasint,omitzero"`  // that the request was sent with; zero: none
-	Style      StyleID     `cbor:"26,keyasint,omitzero"`  // that was applied; zero: none
-	Collection StyleID     `cbor:"27,keyasint,omitzero"`  // that Style was picked from; zero: none
+	Notify     bool         `cbor:"24,keyasint,omitempty"` // each result is told to jobs.Listener; whom that tells stands in Body
+	SharedKey  SharedKeyRef `cbor:"25,keyasint,omitzero"`  // that the request was sent with; zero: none
+	Style      StyleID      `cbor:"26,keyasint,omitzero"`  // that was applied; zero: none
+	Collection StyleID      `cbor:"27,keyasint,omitzero"`  // that Style was picked from; zero: none
 }
 
 // A Form is one operation of an alchemy request. Its payload is in the request's Body.

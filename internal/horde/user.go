@@ -88,6 +88,8 @@ type User struct {
 	Contact       string
 	AdminComment  string
 	MonthlyKudos  Kudos
+	PatronKudos   Kudos     // each month besides, for supporting the federation
+	PatronUntil   time.Time // zero: without an end
 	MonthlyLast   time.Time // zero: never paid
 	UsagePermille int64     // usage multiplier, thousandths
 	HasPasskey    bool
@@ -137,4 +139,11 @@ type KudosDetails struct {
 // Modes are the federation-wide modes (spec/moderation.md section 6).
 type Modes struct {
 	Maintenance, InviteOnly, Raid bool
+
+	InviteKinds uint8 // the kinds that InviteOnly is about, a bit for each; 0: all
+}
+
+// NeedsInvite tells whether a new worker of a kind needs an invitation.
+func (m Modes) NeedsInvite(k Kind) bool {
+	return m.InviteOnly && (m.InviteKinds == 0 || m.InviteKinds>>k&1 != 0)
 }
