@@ -62,6 +62,8 @@ type Config struct {
 	// SnapshotAfter and Trailing are how many entries come before the next snapshot and how
 	// many are kept before it. 0: as measured. For tests that need them small.
 	SnapshotAfter, Trailing uint64
+	// BeforeWrite is called before each write to the log: tests make disks slow with it. nil: nothing.
+	BeforeWrite func()
 }
 
 // tuning holds what tests need smaller than a node does.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+
+	"hordenode/internal/emptyfile"
 )
 
 // badgerOptions are the small-node settings of engineering.md 2.1. Every commit is synced.
@@ -38,6 +40,9 @@ func openBadger(dir string, memtable int64, log *slog.Logger) (db *badger.DB, er
 			db, err = nil, fmt.Errorf("open %s: %w: %v", dir, errCorrupt, p)
 		}
 	}()
+	if err := emptyfile.Remove(dir); err != nil {
+		return nil, err
+	}
 	opt := badgerOptions(dir, memtable, log)
 	if err := checkTables(opt); err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)

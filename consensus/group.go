@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -24,10 +25,11 @@ type Group struct {
 	disk  *stateDisk
 	fsm   *fsm
 	raft  *raft.Raft
+	trans *transport
 
 	queue    chan *proposal
-	packMu   sync.Mutex // guards held; its holder makes the next entry
-	held     *proposal  // the next entry's first
+	packing  chan struct{} // capacity 1, guards held: who is in it makes the next entry
+	held     *proposal     // the next entry's first
 	barriers barriers
 	memberMu sync.Mutex // one change of the configuration at a time
 	changes  chan struct{}
@@ -40,7 +42,7 @@ type Group struct {
 	packers  sync.WaitGroup
 	stopped  chan struct{} // closed when raft has stopped: the rest ends
 	wg       sync.WaitGroup
-	stopOnce sync.Once
+	stopping atomic.Bool // stop was called: the first call does it
 	stopErr  error
 
 	failure  chan error // capacity 1: the first failure
@@ -74,10 +76,10 @@ func open(cfg Config, sm StateMachine, t tuning) (_ *Group, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("log cache: %w", errors.Join(err, g.closeDisks()))
 	}
-	trans := newTransport(cfg.Self, cfg.Streams, t.rpcTimeout, cfg.Log)
-	g.raft, err = raft.NewRaft(t.raftConfig(cfg.Self, cfg.Log), g.fsm, cache, g.log, g.snaps, trans)
+	g.trans = newTransport(cfg.Self, cfg.Streams, t.rpcTimeout, cfg.Log)
+	g.raft, err = raft.NewRaft(t.raftConfig(cfg.Self, cfg.Log), g.fsm, cache, g.log, g.snaps, g.trans)
 	if err != nil {
-		return nil, fmt.Errorf("start raft: %w", errors.Join(err, trans.Close(), g.closeDisks()))
+		return nil, fmt.Errorf("start raft: %w", errors.Join(err, g.trans.Close(), g.closeDisks()))
 	}
 	events := make(chan raft.Observation, 64)
 	g.raft.RegisterObserver(raft.NewObserver(events, false, observed))
@@ -100,6 +102,7 @@ func openDisks(cfg Config, sm StateMachine, t tuning) (_ *Group, err error) {
 	g := &Group{
 		cfg: cfg, t: t,
 		queue:   make(chan *proposal, maxQueue),
+		packing: make(chan struct{}, 1),
 		changes: make(chan struct{}, 1),
 		quit:    make(chan struct{}), stopped: make(chan struct{}),
 		failure: make(chan error, 1), failed: make(chan error, 1),
@@ -117,13 +120,14 @@ func openDisks(cfg Config, sm StateMachine, t tuning) (_ *Group, err error) {
 	if err != nil {
 		return nil, damage(err, cfg.Dir, "the log cannot be read")
 	}
+	g.log.before = cfg.BeforeWrite
 	g.snaps, err = raft.NewFileSnapshotStoreWithLogger(raftDir, 2, newRaftLog(cfg.Log))
 	if err != nil {
 		return nil, fmt.Errorf("open snapshots: %w", err)
 	}
 	var applied uint64
 	g.disk, applied, err = openState(cfg.Dir, cfg.Log)
-	if err != nil && isDamage(err) {
+	if err != nil && (isDamage(err) || isUnreadable(err)) {
 		cfg.Log.Error("stored state is damaged, rebuilding it from snapshot and log", "error", err)
 		g.disk, err = resetState(cfg.Dir, cfg.Log)
 	}
@@ -168,7 +172,8 @@ func (g *Group) hurry() error {
 	if err := f.Error(); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	voters := slices.DeleteFunc(f.Configuration().Servers, func(s raft.Server) bool { return s.Suffrage != raft.Voter })
+	// A copy: raft hands out its own list, and everybody else is shown the same one.
+	voters := slices.DeleteFunc(slices.Clone(f.Configuration().Servers), func(s raft.Server) bool { return s.Suffrage != raft.Voter })
 	if len(voters) != 1 || string(voters[0].ID) != g.cfg.Self {
 		return nil
 	}
@@ -212,6 +217,13 @@ func (g *Group) supervise() {
 	case err := <-g.failure:
 		g.cfg.Log.Error("consensus stopped", "error", err)
 		g.fsm.stop(err)
+		if errors.Is(err, ErrDiskHangs) {
+			// Raft cannot stop before its write returns and would go on to send heartbeats,
+			// for which the others would wait instead of electing another leader.
+			if err := g.trans.Close(); err != nil {
+				g.cfg.Log.Error("the transport was not closed", "error", err)
+			}
+		}
 		g.failed <- err
 		close(g.failed)
 		g.stop() //nolint:errcheck // Close returns it
@@ -246,34 +258,40 @@ func (g *Group) watch() {
 
 // stop ends all calls and then raft. An error means that raft, or a call, hangs.
 func (g *Group) stop() error {
-	g.stopOnce.Do(func() {
-		g.gate.Lock()
-		g.closed = true
-		g.gate.Unlock()
-		close(g.quit)
-		idle := make(chan struct{})
-		go func() {
-			g.packers.Wait()
-			g.calls.Wait()
-			close(idle)
-		}()
-		deadline := time.NewTimer(g.t.shutdownWait)
-		defer deadline.Stop()
-		if !g.refuse(idle, deadline.C) {
-			g.stopErr = errors.New("consensus: calls did not end")
+	if !g.stopping.CompareAndSwap(false, true) {
+		<-g.stopped
+		return g.stopErr
+	}
+	defer close(g.stopped)
+	g.gate.Lock()
+	g.closed = true
+	g.gate.Unlock()
+	close(g.quit)
+	idle := make(chan struct{})
+	go func() {
+		g.packers.Wait()
+		g.calls.Wait()
+		close(idle)
+	}()
+	deadline := time.NewTimer(g.t.shutdownWait)
+	defer deadline.Stop()
+	if !g.refuse(idle, deadline.C) {
+		g.stopErr = errors.New("consensus: calls did not end")
+	}
+	down := make(chan error, 1)
+	go func() {
+		err := g.raft.Shutdown().Error() // closes the transport, too
+		g.trans.drain()
+		down <- err
+	}()
+	select {
+	case err := <-down:
+		if err != nil {
+			g.stopErr = errors.Join(g.stopErr, fmt.Errorf("stop raft: %w", err))
 		}
-		down := make(chan error, 1)
-		go func() { down <- g.raft.Shutdown().Error() }() // closes the transport, too
-		select {
-		case err := <-down:
-			if err != nil {
-				g.stopErr = errors.Join(g.stopErr, fmt.Errorf("stop raft: %w", err))
-			}
-		case <-deadline.C:
-			g.stopErr = errors.Join(g.stopErr, errors.New("consensus: raft did not stop"))
-		}
-		close(g.stopped)
-	})
+	case <-deadline.C:
+		g.stopErr = errors.Join(g.stopErr, errors.New("consensus: raft did not stop"))
+	}
 	return g.stopErr
 }
 
@@ -356,6 +374,7 @@ type Stats struct {
 	FirstLog    uint64        // the oldest entry still in the log
 	LastContact time.Duration // since the leader was heard; 0 for a leader, -1 for never
 	Queued      int           // proposals that wait for an entry
+	LogWrite    time.Duration // how long writes to the log take, smoothed over some eight of them
 }
 
 // Stats returns what raft knows now. The values may be of slightly different moments.
@@ -365,7 +384,7 @@ func (g *Group) Stats() Stats {
 	s := Stats{
 		State: g.raft.State().String(), Leader: leader, Term: g.raft.CurrentTerm(),
 		Commit: g.raft.CommitIndex(), Applied: g.Applied(), Stored: g.fsm.stored.Load(),
-		LastLog: g.raft.LastIndex(), FirstLog: first, Queued: len(g.queue),
+		LastLog: g.raft.LastIndex(), FirstLog: first, Queued: len(g.queue), LogWrite: g.log.writeTime(),
 	}
 	if last := g.raft.LastContact(); !g.IsLeader() {
 		s.LastContact = -1

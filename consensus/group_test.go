@@ -243,7 +243,7 @@ func TestMembers(t *testing.T) {
 	}
 }
 
-// A leader that is demoted or removed steps down and lives on.
+// A leader that is to be demoted or removed hands over; the next one does it, and it lives on.
 func TestLeaderLeavesItself(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -252,15 +252,16 @@ func TestLeaderLeavesItself(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(t, quick(), "a", "b", "c")
 			l := c.leader()
-			if err := tt.do(l.g, l.id); err != nil {
-				t.Fatalf("%s itself: %v", tt.name, err)
+			var nl *ErrNotLeader
+			if err := tt.do(l.g, l.id); !errors.As(err, &nl) {
+				t.Fatalf("%s itself: got %v, want ErrNotLeader", tt.name, err)
 			}
 			waitFor(t, "another leader", func() bool { return c.leader() != l })
+			c.change(func(g *Group) error { return tt.do(g, l.id) })
 			c.propose("x")
 			if l.g.Stats().State == "Shutdown" {
 				t.Error("the old leader's raft has shut down")
 			}
-			var nl *ErrNotLeader
 			if _, _, err := l.g.Propose(t.Context(), []byte("x")); !errors.As(err, &nl) {
 				t.Errorf("Propose = %v, want ErrNotLeader", err)
 			}

@@ -30,8 +30,10 @@ type logStore struct {
 	db     *badger.DB
 	hwm    *highWater
 	failed func(error) // told of every write that failed; must not block
+	before func()      // called before each write; may be nil
 
 	writes atomic.Uint64 // begun and ended writes: odd while one runs
+	took   atomic.Int64  // nanoseconds that writes take, smoothed
 
 	wmu sync.Mutex // one writer of the range at a time: raft appends and compacts in two goroutines
 
@@ -304,16 +306,25 @@ func (s *logStore) deleteKeys(keys [][]byte) error {
 // write runs one change of the log under the watchdog. A change that fails is never retried
 // here: after a failed sync nobody knows what is on the disk, so the group stops.
 func (s *logStore) write(f func() error) error {
+	if s.before != nil {
+		s.before()
+	}
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
 	s.writes.Add(1)
 	defer s.writes.Add(1)
+	began := time.Now() // how fast the disk is, whatever clock the group has
 	err := f()
+	took := s.took.Load()
+	s.took.Store(took + (int64(time.Since(began))-took)/8)
 	if err != nil {
 		s.failed(err)
 	}
 	return err
 }
+
+// writeTime is how long writes take.
+func (s *logStore) writeTime() time.Duration { return time.Duration(s.took.Load()) }
 
 // writing tells whether a write is running, and which.
 func (s *logStore) writing() (running bool, n uint64) {

@@ -34,8 +34,8 @@ type StoredSnapshot struct {
 	path  string
 }
 
-// Offline is what a stopped group left behind, for tools that read it. It works on a copy
-// that shares the large files and never changes, so nothing is repaired or lost by looking.
+// Offline is what a stopped group left behind, for tools that read it. It works on a copy,
+// so nothing is repaired or lost by looking.
 type Offline struct {
 	copied  string
 	log     *logStore
@@ -47,7 +47,7 @@ type Offline struct {
 }
 
 // OpenOffline reads the group in dir and, if archive is not empty, the archive there. scratch
-// is where the copy is made: on the same file system it costs little. ErrInUse says that the
+// is where the copy is made; on the same file system snapshots take no room. ErrInUse says that the
 // group runs; *ErrAmnesia and damage come back as they would at a start.
 func OpenOffline(dir, archive, scratch string) (_ *Offline, err error) {
 	if err := checkUnlocked(filepath.Join(dir, "raft", "log")); err != nil {
@@ -167,8 +167,9 @@ func (s StoredSnapshot) Read(each func(key, value []byte) error) (applied uint64
 	return readSnapshot(f, each)
 }
 
-// shareTree copies a group's files: tables and snapshots, which are never changed, as hard
-// links where the file system can.
+// shareTree copies a group's files: snapshots, which are never changed, as hard links where the
+// file system can. Tables are not changed either, but Badger empties a table's file before it
+// removes it, and a copy that is opened may be compacted: a link would lose the original.
 func shareTree(from, to string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -184,7 +185,7 @@ func shareTree(from, to string) error {
 			return os.MkdirAll(target, 0o700)
 		case !d.Type().IsRegular() || d.Name() == "LOCK":
 			return nil
-		case strings.HasSuffix(rel, ".sst") || strings.Contains(rel, "snapshots"+string(filepath.Separator)):
+		case strings.Contains(rel, "snapshots"+string(filepath.Separator)):
 			if os.Link(path, target) == nil {
 				return nil
 			}

@@ -74,21 +74,21 @@ func (g *Group) Propose(ctx context.Context, data []byte) (index uint64, answer 
 // what arrives alone goes at once.
 func (g *Group) pack() {
 	for {
-		g.packMu.Lock()
+		g.packing <- struct{}{} // not a mutex: time stands still in a simulation while one is awaited
 		first := g.held
 		g.held = nil
 		if first == nil {
 			select {
 			case first = <-g.queue:
 			case <-g.quit:
-				g.packMu.Unlock()
+				<-g.packing
 				return
 			}
 		}
 		runtime.Gosched() // callers that were answered together propose together: let them
 		batch := g.collect(first)
 		if len(batch) == 0 {
-			g.packMu.Unlock()
+			<-g.packing
 			continue
 		}
 		data := make([][]byte, len(batch))
@@ -96,7 +96,7 @@ func (g *Group) pack() {
 			data[i] = p.data
 		}
 		f := g.raft.Apply(encodeEntry(g.cfg.Now().UnixMilli(), data), 0)
-		g.packMu.Unlock()
+		<-g.packing
 		g.answer(f, batch)
 	}
 }

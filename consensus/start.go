@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/hashicorp/raft"
 )
@@ -34,7 +35,7 @@ func (g *Group) start(applied uint64) error {
 		}
 		if applied >= snap.Index {
 			err := g.fsm.load(g.disk.cur, applied)
-			if err == nil || !isDamage(err) || applied == 0 {
+			if err == nil || !isDamage(err) && !isUnreadable(err) || applied == 0 {
 				return err
 			}
 			g.cfg.Log.Error("stored state is damaged, rebuilding it from snapshot and log", "error", err)
@@ -141,6 +142,10 @@ func isDamage(err error) bool {
 		"checksum", "file does not exist for table", "bad magic", "MANIFEST invalid", "Manifest file might be corrupted", "Unable to find log file",
 	}, func(text string) bool { return strings.Contains(err.Error(), text) })
 }
+
+// isUnreadable tells a file that the disk cannot read from all else. The stored state can be
+// derived from the rest, into new files; a log cannot, and is left for its operator to judge.
+func isUnreadable(err error) bool { return errors.Is(err, syscall.EIO) }
 
 // damage makes an error an ErrAmnesia if it tells of damage.
 func damage(err error, dir, reason string) error {

@@ -17,15 +17,15 @@ const maxPool = 3
 
 // newTransport is raft's own transport over our streams: framing, pipelines, snapshots and
 // pre-votes come with it.
-func newTransport(self string, s Streams, timeout time.Duration, log *slog.Logger) *raft.NetworkTransport {
+func newTransport(self string, s Streams, timeout time.Duration, log *slog.Logger) *transport {
 	l := &streamLayer{streams: s, self: address(self), open: map[*trackedConn]struct{}{}}
-	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	return &transport{NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:          l,
 		MaxPool:         maxPool,
 		MaxRPCsInFlight: 2,
 		Timeout:         timeout,
 		Logger:          newRaftLog(log),
-	})
+	})}
 }
 
 // An address is a node id.
