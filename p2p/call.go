@@ -31,7 +31,11 @@ func (h *Host) Call(ctx context.Context, to horde.NodeID, proto string, req []by
 	l, err := h.linkTo(to)
 	if err == nil {
 		var resp []byte
-		if resp, err = l.call(ctx, protocol.ID(proto), req, l.connect); err == nil {
+		connect := l.connect
+		if h.limitsOf(protocol.ID(proto)).Relayed {
+			connect = l.connectAny
+		}
+		if resp, err = l.call(ctx, protocol.ID(proto), req, connect); err == nil {
 			return resp, nil
 		}
 	}
@@ -47,7 +51,7 @@ func (h *Host) linkTo(to horde.NodeID) (*link, error) {
 	if id == h.host.ID() {
 		return nil, fmt.Errorf("%w: that is ourselves", ErrUnreachable)
 	}
-	if !h.cfg.Gate.MayConnect(to) {
+	if !h.gate().MayConnect(to) {
 		return nil, fmt.Errorf("%w: not a member", ErrUnreachable)
 	}
 	h.mu.Lock()
@@ -68,6 +72,9 @@ func (l *link) call(ctx context.Context, proto protocol.ID, req []byte, connect 
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTimeout)
 		defer cancel()
+	}
+	if lim.Relayed {
+		ctx = network.WithAllowLimitedConn(ctx, "small calls")
 	}
 	slot := l.slot(proto)
 	select {

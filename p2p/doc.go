@@ -11,11 +11,13 @@
 //	            │ gater (Gate) · resource limits · TLS or Noise · TCP, QUIC │
 //	            └───────────────────────────────────────────────────────────┘
 //
-// Membership is closed and known from elsewhere (the ledger), so there is no DHT, no relay
-// and no discovery here: SetPeers says whom to stay connected to and where they are.
+// Membership is closed and known from elsewhere (the ledger), so there is no DHT: SetPeers says
+// whom to stay connected to and where they are. How members that moved, or that nobody can dial,
+// are reached nevertheless is in reach.go (docs/decisions/0023-reachability.md).
 //
 // Gossip carries hints and may lose them; whatever needs an answer is a Call. The bytes of
 // the call protocol are in wire.go. Only this package imports libp2p.
 //
-// Reading order: host.go, gate.go, link.go, call.go, handle.go, gossip.go, stream.go.
+// Reading order: host.go, gate.go, link.go, call.go, handle.go, gossip.go, stream.go; then book.go,
+// reach.go, where.go, dialback.go, relayed.go, lan.go; flood.go keeps out those who misbehave.
 package p2p

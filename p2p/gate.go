@@ -1,8 +1,6 @@
 package p2p
 
 import (
-	"sync"
-
 	"github.com/libp2p/go-libp2p/core/control"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -22,37 +20,33 @@ type Gate interface {
 	MaySpeak(peer horde.NodeID, protocol string) bool
 }
 
-// gater asks the Gate for libp2p. It is given its book of addresses after the host is made,
-// before which nothing is dialled.
+// gater asks the Gate for libp2p, and the book of addresses.
 type gater struct {
-	gate Gate
-
-	mu    sync.RWMutex
-	addrs map[peer.ID][]multiaddr.Multiaddr // what SetPeers said
-}
-
-func (g *gater) setAddrs(addrs map[peer.ID][]multiaddr.Multiaddr) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.addrs = addrs
+	gate  Gate
+	book  *addrBook
+	block func(peer.ID, multiaddr.Multiaddr) bool // tests: dials that must fail; nil: none
 }
 
 func (g *gater) InterceptPeerDial(p peer.ID) bool { return g.gate.MayConnect(nodeID(p)) }
 
-// InterceptAddrDial lets us dial what the operator or the ledger named, and of what peers say
-// about themselves only public addresses: nobody can make us knock at our neighbours' doors.
+// InterceptAddrDial lets us dial what the operator, the ledger or the member itself named, and
+// of what we learned otherwise only public addresses and those in ranges that the operator
+// allows: nobody can make us knock at our neighbours' doors.
 func (g *gater) InterceptAddrDial(p peer.ID, addr multiaddr.Multiaddr) bool {
-	if manet.IsPublicAddr(addr) {
-		return true
+	return g.mayDial(p, addr) && !g.blocked(p, addr)
+}
+
+func (g *gater) mayDial(p peer.ID, addr multiaddr.Multiaddr) bool {
+	if isCircuit(addr) { // the way to the relay is dialled by itself, and judged then
+		relay, err := addr.ValueForProtocol(multiaddr.P_P2P)
+		return err == nil && g.gate.MayConnect(horde.NodeID(relay))
 	}
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	for _, known := range g.addrs[p] {
-		if addr.Equal(known) || resolvesTo(known, addr) {
-			return true
-		}
-	}
-	return false
+	return manet.IsPublicAddr(addr) || g.book.ranged(addr) || g.book.has(p, addr)
+}
+
+// blocked is for tests in which two hosts cannot reach each other.
+func (g *gater) blocked(p peer.ID, addr multiaddr.Multiaddr) bool {
+	return g.block != nil && g.block(p, addr)
 }
 
 // resolvesTo tells whether a name, say /dns4/lab/tcp/4101, can stand for addr: equal but for

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -26,7 +27,7 @@ const (
 	publishRate    = 2500                           // messages per second and topic, after a burst of
 	publishBurst   = gossipQueue / 2                // so that ours alone never overflow a peer's queue
 	seenFor        = 5 * time.Minute
-	smallNet       = 12 // members; below it fewer links do
+	smallNet       = 24 // members; below it fewer links do
 
 	// MaxMessage is how many bytes a gossip message may have; the rest of its 64 KiB is for
 	// topic, author and signature. Good messages stay below 1 KiB.
@@ -48,20 +49,17 @@ const (
 type Validator func(from horde.NodeID, data []byte) Verdict
 
 // newPubSub starts gossip; it ends with ctx and the host.
-func newPubSub(ctx context.Context, h host.Host, cfg Config, m *meter) (*pubsub.PubSub, error) {
-	allowed := make([]string, len(cfg.TopicNames))
-	for i, name := range cfg.TopicNames {
-		allowed[i] = cfg.Topics + name
-	}
+func newPubSub(ctx context.Context, h host.Host, cfg Config, gate Gate, allowed func(string) bool, b *bars, m *meter) (*pubsub.PubSub, error) {
+	most := len(cfg.TopicNames) + cfg.MoreTopics
 	return pubsub.NewGossipSub(ctx, h,
 		pubsub.WithGossipSubProtocols([]protocol.ID{gossipProtocol}, gossipFeature),
 		pubsub.WithGossipSubParams(gossipParams(cfg)),
-		pubsub.WithPeerScore(scoreParams(cfg.Gate), &pubsub.PeerScoreThresholds{
+		pubsub.WithPeerScore(scoreParams(gate), &pubsub.PeerScoreThresholds{
 			GossipThreshold: -100, PublishThreshold: -200, GraylistThreshold: -400,
 			AcceptPXThreshold: 1e9, // we tell no one whom to dial and are told by no one
 		}),
-		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(
-			pubsub.NewAllowlistSubscriptionFilter(allowed...), len(allowed)+16)),
+		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(topicFilter(allowed), most+subsSlack)),
+		pubsub.WithAppSpecificRpcInspector(inspector(b, most)),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
 		pubsub.WithMessageIdFn(messageID),
 		pubsub.WithFloodPublish(false),
@@ -73,6 +71,15 @@ func newPubSub(ctx context.Context, h host.Host, cfg Config, m *meter) (*pubsub.
 		pubsub.WithRawTracer(m),
 		pubsub.WithLogger(slog.New(quieter{cfg.Log.Handler()}).With("lib", "pubsub")),
 	)
+}
+
+// topicFilter lets peers subscribe to the topics that there are, and to no others.
+type topicFilter func(topic string) bool
+
+func (f topicFilter) CanSubscribe(topic string) bool { return f(topic) }
+
+func (f topicFilter) FilterIncomingSubscriptions(_ peer.ID, subs []*pb.RPC_SubOpts) ([]*pb.RPC_SubOpts, error) {
+	return pubsub.FilterSubscriptions(subs, f.CanSubscribe), nil
 }
 
 // gossipFeature tells which parts of gossipsub our protocol has: all of version 1.2.
@@ -141,6 +148,10 @@ type Topic struct {
 	name string
 	t    *pubsub.Topic
 	out  chan []byte
+
+	ctx  context.Context // ends with Leave or the host
+	stop context.CancelFunc
+	work sync.WaitGroup
 }
 
 // Join takes part in a topic, named as in Config.TopicNames, with or without the prefix.
@@ -184,17 +195,33 @@ func (h *Host) join(name string, v Validator, deliver func(horde.NodeID, []byte)
 		return nil, err
 	}
 	t := &Topic{h: h, name: name, t: pt, out: make(chan []byte, gossipQueue)}
+	t.ctx, t.stop = context.WithCancel(h.ctx)
 	h.topics[name] = t
-	h.work.Add(2)
+	h.work.Add(1)
+	t.work.Go(func() { t.receive(sub, deliver) })
+	t.work.Go(t.send)
 	go func() {
 		defer h.work.Done()
-		t.receive(sub, deliver)
-	}()
-	go func() {
-		defer h.work.Done()
-		t.send()
+		t.work.Wait()
+		t.stop()
 	}()
 	return t, nil
+}
+
+// Leave ends taking part in the topic. What Publish was given last may not have been sent.
+func (t *Topic) Leave() error {
+	t.stop()
+	t.work.Wait()
+	t.h.mu.Lock()
+	defer t.h.mu.Unlock()
+	if t.h.closed || t.h.topics[t.name] != t {
+		return nil
+	}
+	delete(t.h.topics, t.name)
+	if err := errors.Join(t.t.Close(), t.h.ps.UnregisterTopicValidator(t.name)); err != nil {
+		return fmt.Errorf("leave topic %s: %w", t.name, err)
+	}
+	return nil
 }
 
 func (h *Host) allowed(name string) bool {
@@ -203,7 +230,8 @@ func (h *Host) allowed(name string) bool {
 			return true
 		}
 	}
-	return false
+	rest, ok := strings.CutPrefix(name, h.cfg.Topics)
+	return ok && h.cfg.TopicOK != nil && h.cfg.TopicOK(rest)
 }
 
 // validator asks v about messages of others whose author is a member. A stranger's message is
@@ -217,7 +245,7 @@ func (h *Host) validator(v Validator) pubsub.ValidatorEx {
 		if len(m.GetData()) > MaxMessage {
 			return pubsub.ValidationReject
 		}
-		if !h.cfg.Gate.MayConnect(from) {
+		if !h.gate().MayConnect(from) {
 			return pubsub.ValidationIgnore
 		}
 		verdict := Ignore
@@ -236,7 +264,7 @@ func (h *Host) validator(v Validator) pubsub.ValidatorEx {
 func (t *Topic) receive(sub *pubsub.Subscription, deliver func(horde.NodeID, []byte)) {
 	defer sub.Cancel()
 	for {
-		m, err := sub.Next(t.h.ctx)
+		m, err := sub.Next(t.ctx)
 		if err != nil {
 			return // closed
 		}
@@ -254,13 +282,13 @@ func (t *Topic) send() {
 	for {
 		select {
 		case data := <-t.out:
-			if pace.Wait(t.h.ctx) != nil {
+			if pace.Wait(t.ctx) != nil {
 				return // closed
 			}
-			if err := t.t.Publish(t.h.ctx, data); err != nil && t.h.ctx.Err() == nil {
+			if err := t.t.Publish(t.ctx, data); err != nil && t.ctx.Err() == nil {
 				t.h.log.Warn("message not published", "topic", t.name, "err", err)
 			}
-		case <-t.h.ctx.Done():
+		case <-t.ctx.Done():
 			return
 		}
 	}
@@ -277,7 +305,7 @@ func (t *Topic) Publish(ctx context.Context, data []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if t.h.ctx.Err() != nil {
+	if t.ctx.Err() != nil {
 		return fmt.Errorf("publish to %s: %w", t.name, ErrClosed)
 	}
 	if len(data) > MaxMessage {

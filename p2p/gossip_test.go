@@ -220,7 +220,7 @@ func TestPublishRefuses(t *testing.T) {
 	if err := ta.Publish(cancelled, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("Publish with a dead context = %v", err)
 	}
-	stuck := &Topic{h: a.Host, name: "stuck", out: make(chan []byte, 1)} // nobody sends
+	stuck := &Topic{h: a.Host, ctx: t.Context(), name: "stuck", out: make(chan []byte, 1)} // nobody sends
 	if err := stuck.Publish(soon(t), nil); err != nil {
 		t.Errorf("Publish = %v", err)
 	}

@@ -18,6 +18,8 @@ type Limits struct {
 	Request  int           // bytes, up to MaxCall; 0: 1 MiB
 	Response int           // bytes, up to MaxCall; 0: 1 MiB
 	Timeout  time.Duration // of the handler; 0: 30 s
+	// Relayed lets the calls pass through relays where there is no direct connection.
+	Relayed bool
 }
 
 const (
@@ -54,7 +56,7 @@ type Handler = func(ctx context.Context, from horde.NodeID, req []byte) ([]byte,
 // Handle answers calls of a protocol, named like /horde/claim/1. Its limits hold for our own
 // Calls of the protocol too. A second Handle for a protocol replaces the first.
 func (h *Host) Handle(proto string, lim Limits, f Handler) {
-	may := func(from horde.NodeID) bool { return h.cfg.Gate.MaySpeak(from, proto) }
+	may := func(from horde.NodeID) bool { return h.gate().MaySpeak(from, proto) }
 	h.handle(protocol.ID(proto), lim, may, f)
 }
 
@@ -71,7 +73,7 @@ func (h *Host) handle(proto protocol.ID, lim Limits, may func(horde.NodeID) bool
 		}
 		defer h.work.Done()
 		from := nodeID(s.Conn().RemotePeer())
-		if s.Conn().Stat().Limited || may != nil && !may(from) {
+		if s.Conn().Stat().Limited && !lim.Relayed || may != nil && !may(from) {
 			h.log.Info("peer may not speak protocol", "peer", from, "protocol", proto)
 			s.ResetWithError(network.StreamGated)
 			return

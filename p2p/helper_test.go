@@ -44,14 +44,21 @@ func receive[T any](t testing.TB, what string, c <-chan T) T {
 type testGate struct {
 	mu    sync.Mutex
 	out   map[horde.NodeID]bool
-	mute  map[horde.NodeID]bool // may connect, may not speak
-	asked map[string]bool       // protocols
+	mute  map[horde.NodeID]bool   // may connect, may not speak
+	asked map[string]bool         // protocols
+	only  func(horde.NodeID) bool // who is let in besides; nil: everybody
 }
 
 func (g *testGate) MayConnect(n horde.NodeID) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return !g.out[n]
+	return !g.out[n] && (g.only == nil || g.only(n))
+}
+
+func (g *testGate) admitOnly(f func(horde.NodeID) bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.only = f
 }
 
 func (g *testGate) MaySpeak(n horde.NodeID, protocol string) bool {

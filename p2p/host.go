@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -37,17 +36,24 @@ type Config struct {
 	// Announce are the addresses that others should dial; empty: those we listen on.
 	Announce []string
 
-	Topics     string   // prefix of all gossip topics, /h/<net8>/
-	TopicNames []string // what may follow it: topics of other names do not exist
-	// Members is about how many nodes the federation has; below 12 (and so for 0) gossip
+	Topics     string                 // prefix of all gossip topics, /h/<net8>/
+	TopicNames []string               // what may follow it: topics of other names do not exist, but
+	TopicOK    func(name string) bool // those that this lets in, which is asked often; nil: none
+	MoreTopics int                    // that a node may be in at once of those
+	// Members is about how many nodes the federation has; below 24 (and so for 0) gossip
 	// keeps fewer links.
 	Members int
+	Reach   Reach
 	// Heartbeat is how often gossip mends its links: 0 is 1 s, which is also how long a new
 	// connection may take to carry messages. Tests may want less.
 	Heartbeat time.Duration
 
 	Gate Gate
 	Log  *slog.Logger // nil: no log
+
+	blockDial func(peer.ID, multiaddr.Multiaddr) bool // tests: dials that must fail
+	openLAN   func() (lanConn, error)                 // tests: instead of real multicast
+	upgrade   time.Duration                           // tests: instead of upgradeEvery
 }
 
 func (c Config) validate() error {
@@ -73,6 +79,9 @@ type Host struct {
 	gater *gater
 	ps    *pubsub.PubSub
 	meter *meter
+	book  *addrBook
+	reach *reachability
+	bars  *bars
 
 	ctx  context.Context // the host's life: handlers, callbacks, topics
 	stop context.CancelFunc
@@ -106,27 +115,35 @@ func Listen(cfg Config) (_ *Host, err error) {
 	h := &Host{
 		cfg:    cfg,
 		log:    cfg.Log,
-		gater:  &gater{gate: cfg.Gate},
+		book:   newAddrBook(cfg.Reach.DialRanges),
 		meter:  newMeter(),
 		links:  map[peer.ID]*link{},
 		limits: map[protocol.ID]Limits{},
 		topics: map[string]*Topic{},
 	}
 	h.ctx, h.stop = context.WithCancel(context.Background())
+	h.reach = newReachability(h)
+	h.bars = newBars(time.Now, func(p peer.ID, why string) { h.spawn(func() { h.closePeer(p, why) }) })
+	h.gater = &gater{gate: h.gate(), book: h.book, block: cfg.blockDial}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.Close())
 		}
 	}()
+	if err := h.openBook(); err != nil {
+		return nil, fmt.Errorf("p2p: %w", err)
+	}
 	if h.host, err = newLibp2p(cfg, h.gater); err != nil {
 		return nil, fmt.Errorf("p2p: %w", err)
 	}
 	h.id = nodeID(h.host.ID())
-	if h.ps, err = newPubSub(h.ctx, h.host, cfg, h.meter); err != nil {
+	if h.ps, err = newPubSub(h.ctx, gossipHost{h.host, h.bars}, cfg, h.gate(), h.allowed, h.bars, h.meter); err != nil {
 		return nil, fmt.Errorf("p2p: start gossip: %w", err)
 	}
 	h.host.Network().Notify(h.notifiee())
-	h.handle(pingProtocol, Limits{}, nil, h.answerPing)
+	h.handle(pingProtocol, Limits{Relayed: true}, nil, h.answerPing)
+	h.handle(whereProtocol, Limits{Request: whereMax, Response: whereMax, Relayed: true}, nil, h.answerWhere)
+	h.handle(dialbackProtocol, Limits{Request: whereMax, Response: whereMax}, nil, h.answerDialback)
 	if err := h.listen(cfg.Listen); err != nil {
 		return nil, fmt.Errorf("p2p: %w", err)
 	}
@@ -151,7 +168,7 @@ func newLibp2p(cfg Config, g *gater) (host.Host, error) {
 	if err != nil {
 		return nil, errors.Join(err, conns.Close())
 	}
-	h, err := libp2p.New(
+	opts := []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.NoListenAddrs,
 		// Without SO_REUSEPORT a port that is in use is an error, as it should be: two nodes
@@ -171,17 +188,52 @@ func newLibp2p(cfg Config, g *gater) (host.Host, error) {
 			return listening
 		}),
 		libp2p.UserAgent("hordenode"),
-		libp2p.Ping(false), // ours goes through the call path and so tests it
-		libp2p.DisableRelay(),
-		libp2p.ForceReachabilityPublic(), // no probing: members' addresses are in the ledger
-		libp2p.DisableIdentifyAddressDiscovery(),
+		libp2p.Ping(false),               // ours goes through the call path and so tests it
+		libp2p.ForceReachabilityPublic(), // no probing by libp2p: see dialback.go
 		libp2p.DisableMetrics(),
-	)
+	}
+	h, err := libp2p.New(append(opts, cfg.reachOptions()...)...)
 	if err != nil {
 		return nil, errors.Join(err, conns.Close(), resources.Close())
 	}
 	return h, nil
 }
+
+// reachOptions are libp2p's parts in reaching and being reached.
+func (c Config) reachOptions() (opts []libp2p.Option) {
+	if c.Reach.Relay {
+		opts = append(opts, libp2p.EnableRelay(), libp2p.EnableHolePunching())
+	} else {
+		opts = append(opts, libp2p.DisableRelay())
+	}
+	if c.Reach.PortMap {
+		opts = append(opts, libp2p.NATPortMap())
+	}
+	if !c.Reach.active() {
+		return append(opts, libp2p.DisableIdentifyAddressDiscovery())
+	}
+	if c.Members < smallOffice {
+		trustFewObservers()
+	}
+	return opts
+}
+
+// openBook fills the book of addresses with the operator's and with what was kept.
+func (h *Host) openBook() error {
+	if err := h.book.bootstrap(h.cfg.Reach.Bootstrap); err != nil {
+		return err
+	}
+	if h.cfg.Reach.Store == nil {
+		return nil
+	}
+	if err := h.book.load(h.cfg.Reach.Store); err != nil {
+		h.log.Warn("remembered addresses are not used", "err", err)
+	}
+	return nil
+}
+
+// gate is the Gate, but for peers that are kept out for what they did.
+func (h *Host) gate() Gate { return barredGate{h.cfg.Gate, h.bars} }
 
 // Above connsHigh connections those to peers that are not in SetPeers are closed.
 const (
@@ -235,13 +287,9 @@ func (h *Host) SignFor(domain string, msg []byte) ([]byte, error) {
 }
 
 // Addrs returns where others reach us, without /p2p: what is announced, else what we listen
-// on, with the interfaces' addresses in place of 0.0.0.0.
-func (h *Host) Addrs() []string {
-	if len(h.cfg.Announce) > 0 {
-		return slices.Clone(h.cfg.Announce)
-	}
-	return h.ListenAddrs()
-}
+// on, with the interfaces' addresses in place of 0.0.0.0, and what others see us at; and where
+// we are reached through relays.
+func (h *Host) Addrs() []string { return append(h.directAddrs(), h.relayedAddrs()...) }
 
 // ListenAddrs returns what we listen on, ports and interfaces resolved.
 func (h *Host) ListenAddrs() []string {
@@ -250,9 +298,11 @@ func (h *Host) ListenAddrs() []string {
 		h.log.Warn("interface addresses unknown", "err", err)
 		addrs = h.host.Network().ListenAddresses()
 	}
-	texts := make([]string, len(addrs))
-	for i, a := range addrs {
-		texts[i] = a.String()
+	texts := make([]string, 0, len(addrs))
+	for _, a := range addrs {
+		if !isCircuit(a) {
+			texts = append(texts, a.String())
+		}
 	}
 	return texts
 }
@@ -273,10 +323,16 @@ func (h *Host) Run(ctx context.Context) error {
 		return errors.New("p2p: run: already running")
 	}
 	h.running = r
+	for _, p := range h.book.wanted() {
+		h.wantBoot(p)
+	}
 	for _, l := range h.links {
 		h.startKeeper(l)
 	}
 	h.mu.Unlock()
+	for _, part := range h.reachParts() {
+		r.keepers.Go(func() { part(ctx) })
+	}
 
 	select {
 	case <-ctx.Done():
@@ -292,6 +348,27 @@ func (h *Host) Run(ctx context.Context) error {
 	h.mu.Unlock()
 	r.keepers.Wait()
 	return nil
+}
+
+// reachParts are what Run does to reach others and be reached.
+func (h *Host) reachParts() (parts []func(context.Context)) {
+	if h.cfg.Reach.active() {
+		parts = append(parts, h.keepReach, h.watchAddrs)
+	}
+	if h.cfg.Reach.Store != nil {
+		parts = append(parts, h.keepBook)
+	}
+	if h.cfg.Reach.LAN {
+		parts = append(parts, h.keepLAN)
+	}
+	return parts
+}
+
+// wantBoot has a member of the bootstrap list dialled, if the Gate lets it in. h.mu is held.
+func (h *Host) wantBoot(p peer.ID) {
+	if p != h.host.ID() && h.gate().MayConnect(nodeID(p)) {
+		h.link(p).want(h.book.addrs(p))
+	}
 }
 
 // closeTimeout is how long Close waits for handlers to heed their context.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/x/rate"
 )
@@ -21,6 +22,10 @@ const (
 
 	streamsPerPeer     = 512 // open at once, each direction, all protocols
 	streamsPerProtocol = 128 // open at once, each direction, one peer and protocol
+
+	// One gossip stream lives at a time; while connections change there are some more.
+	gossipStreamsPerPeer = 16
+	smallStreamsPerPeer  = 32 // of pings, addresses and dial-backs: each, one peer
 
 	// MaxCall is the most that Limits can allow a request or response, in bytes.
 	MaxCall       = 64 << 20
@@ -54,7 +59,8 @@ func newResourceManager() (network.ResourceManager, error) {
 			Streams: 2 * streamsPerProtocol, StreamsInbound: streamsPerProtocol, StreamsOutbound: streamsPerProtocol,
 			Memory: memoryPerPeer,
 		},
-		Stream: rcmgr.ResourceLimits{Memory: MaxCall + 1<<20},
+		ProtocolPeer: protocolLimits(),
+		Stream:       rcmgr.ResourceLimits{Memory: MaxCall + 1<<20},
 	}.Build(scaling.Scale(1<<30, 1024))
 	m, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits),
 		rcmgr.WithMetricsDisabled(),
@@ -69,6 +75,22 @@ func newResourceManager() (network.ResourceManager, error) {
 		return nil, fmt.Errorf("resource limits: %w", err)
 	}
 	return m, nil
+}
+
+// protocolLimits are those of one peer and protocol where the general ones are too wide.
+func protocolLimits() map[protocol.ID]rcmgr.ResourceLimits {
+	small := func(streams int) rcmgr.ResourceLimits {
+		return rcmgr.ResourceLimits{
+			Streams: rcmgr.LimitVal(2 * streams), StreamsInbound: rcmgr.LimitVal(streams),
+			StreamsOutbound: rcmgr.LimitVal(streams), Memory: 8 << 20,
+		}
+	}
+	return map[protocol.ID]rcmgr.ResourceLimits{
+		gossipProtocol:   small(gossipStreamsPerPeer),
+		pingProtocol:     small(smallStreamsPerPeer),
+		whereProtocol:    small(smallStreamsPerPeer),
+		dialbackProtocol: small(smallStreamsPerPeer),
+	}
 }
 
 func newConnRate() *rate.Limiter {

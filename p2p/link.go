@@ -73,8 +73,10 @@ type link struct {
 // we are not.
 type PeerInfo struct {
 	ID        horde.NodeID
-	Member    bool // in SetPeers
-	Connected bool
+	Member    bool          // in SetPeers
+	Connected bool          // directly or through a relay
+	Relayed   bool          // through a relay only
+	Via       horde.NodeID  // that relay
 	RTT       time.Duration // smoothed; 0 until measured
 	Addr      string        // of the oldest connection, a multiaddr
 	Inbound   bool          // the peer dialled it
@@ -104,8 +106,9 @@ func (l *link) info() PeerInfo {
 	p := PeerInfo{ID: l.node, Member: l.wanted, RTT: l.rtt}
 	l.mu.Unlock()
 	for _, c := range l.h.host.Network().ConnsToPeer(l.id) {
-		if s := c.Stat(); !p.Connected || s.Opened.Before(p.Since) {
-			p.Connected = true
+		s, relayed := c.Stat(), !direct(c)
+		if !p.Connected || p.Relayed && !relayed || p.Relayed == relayed && s.Opened.Before(p.Since) {
+			p.Connected, p.Relayed, p.Via = true, relayed, viaOf(c)
 			p.Addr, p.Inbound, p.Since = c.RemoteMultiaddr().String(), s.Direction == network.DirInbound, s.Opened
 		}
 	}
@@ -137,15 +140,22 @@ func (h *Host) SetPeers(peers map[horde.NodeID][]string) {
 			book[id] = nil // it may dial us
 		}
 	}
-	h.gater.setAddrs(book)
+	gate := h.gate()
+	h.book.list(book, func(id peer.ID) bool { return gate.MayConnect(nodeID(id)) })
 
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
 		return
 	}
-	for id, addrs := range book {
-		h.link(id).want(addrs)
+	for id := range book {
+		h.link(id).want(h.book.addrs(id))
+	}
+	for _, id := range h.book.wanted() {
+		if _, ok := book[id]; !ok && id != h.host.ID() && gate.MayConnect(nodeID(id)) {
+			h.link(id).want(h.book.addrs(id))
+			book[id] = nil
+		}
 	}
 	for id, l := range h.links {
 		if _, ok := book[id]; !ok {
@@ -156,7 +166,7 @@ func (h *Host) SetPeers(peers map[horde.NodeID][]string) {
 	h.mu.Unlock()
 
 	for _, id := range h.host.Network().Peers() {
-		if !h.cfg.Gate.MayConnect(nodeID(id)) {
+		if !gate.MayConnect(nodeID(id)) {
 			h.closePeer(id, "no longer a member")
 		}
 	}
@@ -203,7 +213,7 @@ func (h *Host) link(id peer.ID) *link {
 // prune forgets a link that nobody needs. h.mu is held.
 func (h *Host) prune(l *link) {
 	l.mu.Lock()
-	needed := l.wanted || l.connected()
+	needed := l.wanted || l.reached()
 	l.mu.Unlock()
 	if !needed {
 		l.stopKeeper()
@@ -243,7 +253,11 @@ func (h *Host) notifiee() network.Notifiee {
 			l.mu.Lock()
 			l.fresh, l.failed = true, time.Time{}
 			l.mu.Unlock()
+			if c.Stat().Direction == network.DirOutbound && direct(c) {
+				h.book.worked(c.RemotePeer(), c.RemoteMultiaddr(), time.Now())
+			}
 			l.wake()
+			h.reach.wake()
 		},
 		DisconnectedF: func(_ network.Network, c network.Conn) {
 			h.mu.Lock()
@@ -252,6 +266,7 @@ func (h *Host) notifiee() network.Notifiee {
 				l.wake()
 				h.prune(l)
 			}
+			h.reach.wake()
 		},
 	}
 }
@@ -310,14 +325,23 @@ func (l *link) keep(ctx context.Context) {
 		ready    bool      // the peer answered a ping since it came
 		retry    time.Time // no dial before
 		nextPing time.Time
-		dials    int // in a row that did not lead to a lasting connection
+		upgrade  time.Time // when a relayed link is next dialled directly
+		asked    time.Time // when others were last asked where the peer is
+		dials    int       // in a row that did not lead to a lasting connection
 	)
 	for ctx.Err() == nil {
 		var until time.Time // when to look again unless kicked; zero: only then
 		switch {
-		case l.connected():
+		case l.reached():
 			if up.IsZero() {
-				up = time.Now()
+				up, upgrade = time.Now(), time.Now().Add(l.h.upgradeAfter())
+			}
+			if !l.connected() && l.isWanted() && !time.Now().Before(upgrade) {
+				upgrade = time.Now().Add(l.h.upgradeAfter())
+				if err := l.dial(ctx, dialTimeout); err != nil {
+					l.h.log.Debug("still through a relay", "peer", l.node, "err", err)
+				}
+				continue
 			}
 			if l.take(&l.fresh) {
 				ready, nextPing = false, time.Time{}
@@ -326,6 +350,7 @@ func (l *link) keep(ctx context.Context) {
 				if answered := l.check(ctx); answered && !ready {
 					ready = true
 					l.h.log.Info("peer connected", "peer", l.node)
+					l.exchangeRecords()
 					l.announce()
 				}
 				nextPing = time.Now().Add(jitter(pingEvery))
@@ -335,6 +360,9 @@ func (l *link) keep(ctx context.Context) {
 				continue
 			}
 			until = nextPing
+			if !l.connected() && upgrade.Before(until) {
+				until = upgrade
+			}
 		default:
 			if !up.IsZero() {
 				if ready {
@@ -355,8 +383,15 @@ func (l *link) keep(ctx context.Context) {
 				err := l.dial(ctx, dialTimeout)
 				dials++
 				retry = time.Now().Add(redialDelay(dials))
+				if err != nil && ctx.Err() == nil && l.viaRelays() {
+					err = l.dialRelayed(ctx)
+				}
 				if err == nil {
 					continue
+				}
+				if time.Since(asked) >= askEvery && ctx.Err() == nil {
+					asked = time.Now()
+					l.h.spawn(func() { l.lookFor(l.h.ctx) })
 				}
 				l.h.log.Debug("dial failed", "peer", l.node, "dials", dials, "err", err)
 			}
@@ -460,13 +495,13 @@ func (l *link) doubt() {
 // open, and libp2p itself would go on using them for half a minute. It tells whether the peer
 // is ready.
 func (l *link) check(ctx context.Context) (ready bool) {
-	if !l.h.cfg.Gate.MayConnect(l.node) {
+	if !l.h.gate().MayConnect(l.node) {
 		l.h.closePeer(l.id, "no longer a member")
 		return false
 	}
 	var err error
 	for range 2 {
-		if ready, err = l.ping(ctx); err == nil || ctx.Err() != nil || !l.connected() {
+		if ready, err = l.ping(ctx); err == nil || ctx.Err() != nil || !l.reached() {
 			return ready
 		}
 	}

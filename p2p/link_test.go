@@ -264,8 +264,8 @@ func TestSilentPeerIsUnreachable(t *testing.T) {
 func TestWhatMayBeDialled(t *testing.T) {
 	id := newPeerID(t)
 	ma := multiaddr.StringCast
-	g := &gater{gate: &testGate{}}
-	g.setAddrs(map[peer.ID][]multiaddr.Multiaddr{id: {ma("/ip4/10.0.0.5/tcp/4101"), ma("/dns4/lab/udp/4101/quic-v1")}})
+	g := &gater{gate: &testGate{}, book: newAddrBook(nil)}
+	g.book.list(map[peer.ID][]multiaddr.Multiaddr{id: {ma("/ip4/10.0.0.5/tcp/4101"), ma("/dns4/lab/udp/4101/quic-v1")}}, func(peer.ID) bool { return true })
 	for _, tt := range []struct {
 		name, addr string
 		want       bool

@@ -19,7 +19,7 @@ func (l *link) ping(ctx context.Context) (ready bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	begin := time.Now()
-	_, err = l.call(ctx, pingProtocol, nil, l.haveConnection)
+	_, err = l.call(ctx, pingProtocol, nil, l.haveAny)
 	if _, answered := errors.AsType[*RemoteError](err); answered || errors.Is(err, ErrBusy) {
 		return false, nil
 	}

@@ -49,7 +49,7 @@ func (l *StreamLayer) incoming(s network.Stream) {
 	}
 	defer l.h.work.Done()
 	from := nodeID(s.Conn().RemotePeer())
-	if s.Conn().Stat().Limited || !l.h.cfg.Gate.MaySpeak(from, string(l.proto)) {
+	if s.Conn().Stat().Limited || !l.h.gate().MaySpeak(from, string(l.proto)) {
 		l.h.log.Info("peer may not speak protocol", "peer", from, "protocol", l.proto)
 		s.ResetWithError(network.StreamGated)
 		return
