@@ -38,11 +38,7 @@ func (h *Home) Accept(ctx context.Context, q horde.Request) (horde.Acceptance, e
 		q.Created = h.now()
 	}
 	var o op
-	admission := horde.Admission{
-		Request: q.ID, Kind: q.Kind, Payer: q.Payer, Slots: q.Slots,
-		Tax: q.Quote.Tax, Upfront: q.Quote.Upfront, Deadline: deadline(&q),
-		SharedKey: q.SharedKey, Style: q.Style, Collection: q.Collection,
-	}
+	admission := admissionOf(&q)
 	if q.Slots == 0 {
 		// Nothing will be settled.
 	} else if q.Quote.Upfront > 0 {
@@ -60,7 +56,7 @@ func (h *Home) Accept(ctx context.Context, q horde.Request) (horde.Acceptance, e
 	o.puts = []entry{encode(idKey(keyRequest, q.ID.UUID), meta), body}
 
 	r := newRequest(&q)
-	r.chunks = len(pieces)
+	r.chunks = uint16(len(pieces))
 	r.shape = h.shapes.take(&q.Shape)
 	r.mu.Lock()
 	if !h.add(r) {
@@ -76,7 +72,16 @@ func (h *Home) Accept(ctx context.Context, q horde.Request) (horde.Acceptance, e
 	}
 	h.count.accepted.Add(1)
 	h.tell(offer)
+	h.copyRequest(ctx, r, &q, saved)
 	return horde.Acceptance{ID: q.ID}, nil
+}
+
+func admissionOf(q *horde.Request) horde.Admission {
+	return horde.Admission{
+		Request: q.ID, Kind: q.Kind, Payer: q.Payer, Slots: q.Slots,
+		Tax: q.Quote.Tax, Upfront: q.Quote.Upfront, Deadline: deadline(q),
+		SharedKey: q.SharedKey, Style: q.Style, Collection: q.Collection,
+	}
 }
 
 // acceptable refuses what cannot be kept.

@@ -155,7 +155,7 @@ func (h *Home) grant(r *request, w Candidate, c horde.Claim, fake bool) (*horde.
 			return nil, fmt.Errorf("make job id: %w", err)
 		}
 	}
-	ttl := r.ttl
+	ttl := int(r.ttl)
 	slow := r.kind == horde.KindImage && c.Caps.ExtraSlow
 	if slow {
 		ttl *= 3
@@ -173,8 +173,8 @@ func (h *Home) grant(r *request, w Candidate, c horde.Claim, fake bool) (*horde.
 		return nil, nil
 	}
 	ids = ids[:len(slots)]
-	g := &horde.Grant{Request: r.id, Kind: r.kind, Jobs: ids, Model: model, TTL: ttl, Remaining: r.open, Fake: fake}
-	g.Terms = &horde.Terms{Quote: r.quote, Things: r.things, Workflow: r.shape.Workflow, HiresFix: r.shape.HiresFix}
+	g := &horde.Grant{Request: r.id, Kind: r.kind, Jobs: ids, Model: model, TTL: ttl, Remaining: int(r.open), Fake: fake}
+	g.Terms = &horde.Terms{Quote: r.quote.Value(), Things: r.things, Workflow: r.shape.Workflow, HiresFix: r.shape.HiresFix}
 	var o op
 	if r.kind == horde.KindAlchemy {
 		g.Slots = slots
@@ -193,6 +193,7 @@ func (h *Home) grant(r *request, w Candidate, c horde.Claim, fake bool) (*horde.
 			r.jobs = append(r.jobs, j)
 		} else {
 			r.take(j, slots[i])
+			h.copyJob(r, j)
 		}
 		o.puts = append(o.puts, encode(jobKey(r.id, id), j.record()))
 		h.mu.Lock()

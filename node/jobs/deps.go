@@ -58,10 +58,13 @@ type Listener interface {
 	Delivered(r *horde.Request, g horde.Generation)
 }
 
-// Blobs holds what requests and jobs leave beside their records. blob.Store implements it.
+// Blobs holds what requests and jobs leave beside their records. A blob.Store implements it,
+// and so does what node makes of one.
 type Blobs interface {
-	// Has tells whether there is a blob of that name.
+	// Has tells whether an image of that name was uploaded; what is no image does not count.
 	Has(ctx context.Context, name string) bool
+	// Put stores a blob: of a request that this home adopts.
+	Put(ctx context.Context, name string, data []byte) error
 	// DeleteAll deletes the blobs whose names begin with id; that there are none is no error.
 	DeleteAll(ctx context.Context, id horde.UUID) error
 }

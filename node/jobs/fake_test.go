@@ -212,6 +212,11 @@ func (s *shelf) put(name string) {
 	s.held[name] = true
 }
 
+func (s *shelf) Put(_ context.Context, name string, _ []byte) error {
+	s.put(name)
+	return nil
+}
+
 func (s *shelf) Has(_ context.Context, name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,6 +244,8 @@ type world struct {
 	mu    sync.Mutex
 	clock time.Time
 	rand  *rand.ChaCha8
+	// atOnce is Config's.
+	atOnce int
 	*Home
 }
 
@@ -295,7 +302,7 @@ func (w *world) open(dir string) {
 	h, err := Open(Config{
 		Dir: dir, Self: self, Ledger: w.books, Pricer: flat{10}, Watcher: w.watch, Blobs: w.shelf,
 		Matcher: func(c Candidate, r *horde.Request, payer horde.User) string { return w.match(c, r, payer) },
-		Now:     w.now, Rand: w.rand,
+		Now:     w.now, Rand: w.rand, atOnce: w.atOnce,
 	})
 	if err != nil {
 		w.t.Fatalf("Open: %v", err)

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -8,7 +9,10 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"hordenode/internal/horde"
 )
@@ -28,9 +32,19 @@ type Config struct {
 	MaxRequests int // kept at one time, finished ones included; 2,000,000 if 0
 	MaxOutbox   int // commands that wait for the ledger before requests are refused; 2,000,000 if 0
 
+	// Backup keeps copies of the requests elsewhere; nil: there are none.
+	Backup Backup
+
 	// CutOff tells whether a member at which workers may be could not be reached at some
 	// moment since. It must not block nor call the Home. nil: there are no others.
 	CutOff func(since time.Time) bool
+
+	// Flush returns when all nodes have applied the outbox's items up to the given one, or
+	// after a moment. It is called where what an item changes would be missed at once, not
+	// for every settlement. nil: nobody waits.
+	Flush func(ctx context.Context, upTo uint64)
+
+	atOnce int // requests that Open reads; readAtOnce if 0
 
 	Now  func() time.Time // time.Now
 	Rand io.Reader        // crypto/rand.Reader
@@ -65,9 +79,11 @@ type Home struct {
 	matcher Matcher
 	watcher Watcher
 	blobs   Blobs
+	backup  Backup
 	ear     Listener
 	limits  limits
-	cutOff  func(since time.Time) bool // nil: never
+	cutOff  func(since time.Time) bool             // nil: never
+	flush   func(ctx context.Context, upTo uint64) // nil: nobody waits
 	now     func() time.Time
 	rand    io.Reader
 	log     *slog.Logger
@@ -79,15 +95,18 @@ type Home struct {
 	nonces nonces
 	count  counters
 
+	loading atomic.Pointer[loader] // nil once all requests are in memory
+
 	mu       sync.RWMutex // guards the maps
 	requests map[horde.RequestID]*request
 	jobs     map[horde.JobID]*job
-	users    map[horde.UserID]map[horde.RequestID]*request
+	users    map[horde.UserID]*request // the first of each; the others follow it
 }
 
 type limits struct{ requests, outbox int }
 
-// Open loads what this node was doing when it stopped. Leases begin again at full length.
+// Open loads what this node was doing when it stopped. Leases begin again at full length. Of very
+// many requests it reads the most urgent ones; Run reads the others (lazy.go).
 func Open(cfg Config) (*Home, error) {
 	if cfg.Ledger == nil || cfg.Pricer == nil || cfg.Matcher == nil {
 		return nil, errors.New("jobs: Ledger, Pricer and Matcher are needed")
@@ -99,9 +118,11 @@ func Open(cfg Config) (*Home, error) {
 		matcher:  cfg.Matcher,
 		watcher:  cfg.Watcher,
 		blobs:    cfg.Blobs,
+		backup:   cfg.Backup,
 		ear:      cfg.Tell,
 		limits:   limits{requests: cfg.MaxRequests, outbox: cfg.MaxOutbox},
 		cutOff:   cfg.CutOff,
+		flush:    cfg.Flush,
 		now:      cfg.Now,
 		rand:     &lockedReader{r: cfg.Rand},
 		log:      cfg.Log,
@@ -109,7 +130,7 @@ func Open(cfg Config) (*Home, error) {
 		nonces:   nonces{busy: map[[16]byte]chan struct{}{}},
 		requests: map[horde.RequestID]*request{},
 		jobs:     map[horde.JobID]*job{},
-		users:    map[horde.UserID]map[horde.RequestID]*request{},
+		users:    map[horde.UserID]*request{},
 	}
 	if h.limits.requests == 0 {
 		h.limits.requests = 2_000_000
@@ -126,20 +147,31 @@ func Open(cfg Config) (*Home, error) {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
+	h.timers.start = h.now()
 	st, err := openStore(cfg.Dir, h.log)
 	if err != nil {
 		return nil, fmt.Errorf("open the job store: %w", err)
 	}
 	h.store = st
-	if err := h.load(); err != nil {
+	if err := h.load(cmp.Or(cfg.atOnce, readAtOnce)); err != nil {
 		return nil, errors.Join(fmt.Errorf("load requests: %w", err), st.close())
 	}
 	return h, nil
 }
 
-// Run ends leases and requests whose time is over, until ctx is done (then it returns nil)
+// Run reads what Open left on the disk, and ends leases and requests whose time is over, until ctx is done (then it returns nil)
 // or the disk fails. After a failed write nothing is accepted any more: the node must stop.
 func (h *Home) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	if l := h.loading.Load(); l != nil {
+		g.Go(func() error { return l.run(ctx) })
+	}
+	g.Go(func() error { return h.sweeps(ctx) })
+	return g.Wait()
+}
+
+// sweeps sweeps every few seconds.
+func (h *Home) sweeps(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
@@ -157,7 +189,12 @@ func (h *Home) Run(ctx context.Context) error {
 }
 
 // Close writes what is under way and closes the disk. Calls after it fail.
-func (h *Home) Close() error { return h.store.close() }
+func (h *Home) Close() error {
+	if l := h.loading.Load(); l != nil {
+		l.close()
+	}
+	return h.store.close()
+}
 
 // Outbox returns the commands that wait for the ledger.
 func (h *Home) Outbox() *Outbox { return &Outbox{s: h.store} }
@@ -181,8 +218,8 @@ func (h *Home) Active(user horde.UserID) map[horde.Kind][]horde.RequestID {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	ids := map[horde.Kind][]horde.RequestID{}
-	for id, r := range h.users[user] {
-		ids[r.kind] = append(ids[r.kind], id)
+	for r := h.users[user]; r != nil; r = r.after {
+		ids[r.kind] = append(ids[r.kind], r.id)
 	}
 	return ids
 }
@@ -198,6 +235,15 @@ func (h *Home) all() []*request {
 }
 
 func (h *Home) request(id horde.RequestID) (*request, bool) {
+	r, ok := h.inMemory(id)
+	if !ok && h.loading.Load() != nil {
+		h.readNow(id)
+		return h.inMemory(id)
+	}
+	return r, ok
+}
+
+func (h *Home) inMemory(id horde.RequestID) (*request, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	r, ok := h.requests[id]
@@ -219,12 +265,10 @@ func (h *Home) add(r *request) bool {
 		return false
 	}
 	h.requests[r.id] = r
-	of := h.users[r.payer]
-	if of == nil {
-		of = map[horde.RequestID]*request{}
-		h.users[r.payer] = of
+	if first := h.users[r.payer]; first != nil {
+		r.after, first.before = first, r
 	}
-	of[r.id] = r
+	h.users[r.payer] = r
 	return true
 }
 
@@ -236,11 +280,18 @@ func (h *Home) drop(r *request) {
 	for _, j := range r.jobs {
 		delete(h.jobs, j.id)
 	}
-	of := h.users[r.payer]
-	delete(of, r.id)
-	if len(of) == 0 {
+	if r.after != nil {
+		r.after.before = r.before
+	}
+	switch {
+	case r.before != nil:
+		r.before.after = r.after
+	case r.after != nil:
+		h.users[r.payer] = r.after
+	default:
 		delete(h.users, r.payer)
 	}
+	r.before, r.after = nil, nil
 }
 
 // save enqueues o with the state of r, which changed, and a Finish if r has ended by it. r.mu
@@ -248,6 +299,7 @@ func (h *Home) drop(r *request) {
 func (h *Home) save(r *request, o op, now time.Time) (*batch, horde.Offer) {
 	if r.ended() && !r.closed {
 		r.closed = true
+		h.copyEnd(r)
 		o.out = append(o.out, h.ledger.EncodeFinish(horde.Finish{Request: r.id}))
 	}
 	r.rev++

@@ -18,33 +18,28 @@ const format = 1
 // just before a crash keeps its revision from the disk.
 const revsPerBoot = 1 << 12
 
-// load fills memory from the disk. Leases begin again at full length: it was not the workers'
-// fault. Damaged records are reported and given up: a request without its record is finished,
-// a job without its record never was.
-func (h *Home) load() error {
+// load begins to fill memory from the disk (lazy.go). Leases begin again at full length: it was
+// not the workers' fault. Damaged records are reported and given up: a request without its
+// record is finished, a job without its record never was.
+func (h *Home) load(atOnce int) error {
 	if err := h.loadMeta(); err != nil {
 		return err
 	}
-	l := loader{h: h, now: h.now(), chunks: map[horde.UUID]int{}}
+	l := newLoader(h)
 	for _, step := range []struct {
 		prefix   byte
 		keysOnly bool
 		f        func(key, rec []byte) error
 	}{
 		{keyPiece, true, l.piece},
-		{keyRequest, false, l.request},
-		{keyState, false, l.state},
-		{keyJob, false, l.job},
+		{keyTally, false, l.row},
 	} {
 		if err := h.store.scan([]byte{step.prefix}, step.keysOnly, step.f); err != nil {
+			l.close()
 			return err
 		}
 	}
-	l.finish()
-	if err := l.repaired.wait(); err != nil {
-		return fmt.Errorf("repair: %w", err)
-	}
-	return nil
+	return l.begin(atOnce)
 }
 
 // loadMeta checks the format and counts this boot.
@@ -65,15 +60,6 @@ func (h *Home) loadMeta() error {
 	return h.store.enqueue(o).wait()
 }
 
-// A loader reads record after record.
-type loader struct {
-	h      *Home
-	now    time.Time
-	chunks map[horde.UUID]int // pieces, by what they belong to
-
-	repaired *batch // of the newest repair
-}
-
 // repair deletes what belongs to nothing.
 func (l *loader) repair(o op) { l.repaired = l.h.store.enqueue(o) }
 
@@ -82,7 +68,8 @@ func (l *loader) piece(key, _ []byte) error {
 	return nil
 }
 
-func (l *loader) request(key, rec []byte) error {
+// request makes a request of its record; nil if that is damaged.
+func (l *loader) request(key, rec []byte) *request {
 	var q horde.Request
 	if err := decode(key, rec, &q); err != nil {
 		l.damaged(key, err)
@@ -95,52 +82,49 @@ func (l *loader) request(key, rec []byte) error {
 	}
 	r := newRequest(&q)
 	r.shape = l.h.shapes.take(&q.Shape)
-	r.chunks = l.owned(r.id.UUID)
-	l.h.add(r)
-	return nil
+	r.chunks = uint16(l.owned(r.id.UUID))
+	return r
 }
 
-func (l *loader) state(key, rec []byte) error {
-	r, ok := l.h.requests[horde.RequestID{UUID: uuidAt(key, 1)}]
-	if !ok {
-		l.repair(op{dels: [][]byte{bytes.Clone(key)}})
-		return nil
-	}
+// state adds what became of r.
+func (l *loader) state(r *request, key, rec []byte) {
 	var s stateRecord
 	if err := decode(key, rec, &s); err != nil {
 		l.damaged(key, err)
-		return nil
+		return
 	}
 	r.cancelled, r.withdrawn, r.faulted, r.closed = s.Cancelled, s.Withdrawn, s.Faulted, s.Closed
 	r.expiry, r.consumed = time.Unix(0, s.Expiry), s.Consumed
 	r.rev = s.Rev + (l.h.boot-s.Boot)*revsPerBoot
-	return nil
 }
 
-func (l *loader) job(key, rec []byte) error {
-	r, ok := l.h.requests[horde.RequestID{UUID: uuidAt(key, 1)}]
-	if !ok {
-		id := uuidAt(key, 17)
-		l.repair(op{dels: [][]byte{bytes.Clone(key), idKey(keyResult, id)}})
-		return nil
+// orphan deletes the state or job of a request that is not there.
+func (l *loader) orphan(key []byte) {
+	o := op{dels: [][]byte{bytes.Clone(key)}}
+	if key[0] == keyJob {
+		o.dels = append(o.dels, idKey(keyResult, uuidAt(key, 17)))
 	}
+	l.repair(o)
+}
+
+// job adds a job of r.
+func (l *loader) job(r *request, key, rec []byte) {
 	var stored jobRecord
 	if err := decode(key, rec, &stored); err != nil {
 		l.damaged(key, err)
-		return nil
+		return
 	}
 	if !stored.Fake && int(stored.Slot) >= len(r.leases) {
 		l.damaged(key, fmt.Errorf("slot %d of %d: %w", stored.Slot, len(r.leases), errDamaged))
-		return nil
+		return
 	}
 	j := stored.job(r, l.now)
 	if j.state == jobDone {
 		j.chunks = uint16(l.owned(j.id.UUID))
 	}
 	r.jobs = append(r.jobs, j)
-	l.h.jobs[j.id] = j
 	if j.fake {
-		return nil
+		return
 	}
 	lease := &r.leases[j.slot]
 	lease.gen = max(lease.gen, j.gen)
@@ -154,9 +138,17 @@ func (l *loader) job(key, rec []byte) error {
 		if !stored.Excuse {
 			r.faults++
 		}
-		return nil
+		return
 	}
 	lease.job = j
+}
+
+func (l *loader) row(key, rec []byte) error {
+	if err := l.h.store.tally.load(key, rec); err != nil {
+		l.h.count.damaged.Add(1)
+		l.h.log.Error("damaged record", "kind", string(key[:1]), "err", err)
+		l.repair(op{dels: [][]byte{bytes.Clone(key)}})
+	}
 	return nil
 }
 
@@ -174,30 +166,30 @@ func (l *loader) damaged(key []byte, err error) {
 	l.repair(op{dels: [][]byte{bytes.Clone(key)}})
 }
 
-// finish puts together what came from several records.
-func (l *loader) finish() {
+// settle puts together what came from several records.
+func (l *loader) settle(r *request) {
+	r.open = 0
+	for i := range r.leases {
+		if r.isOpen(i) {
+			r.open++
+		}
+	}
+	if r.running > 0 && !l.now.After(r.expiry) {
+		r.extend(l.now.Add(expireAfter))
+		for _, j := range r.jobs {
+			if j.state == jobRunning {
+				r.extend(j.until.Add(leaseGrace))
+			}
+		}
+	}
+}
+
+// orphanPieces deletes the pieces that nobody owned.
+func (l *loader) orphanPieces() {
 	for id, n := range l.chunks {
 		var o op
 		o.delPieces(id, n)
 		l.repair(o)
-	}
-	for _, r := range l.h.requests {
-		r.open = 0
-		for i := range r.leases {
-			if r.isOpen(i) {
-				r.open++
-			}
-		}
-		if r.running > 0 && !l.now.After(r.expiry) {
-			r.extend(l.now.Add(expireAfter))
-			for _, j := range r.jobs {
-				if j.state == jobRunning {
-					r.extend(j.until.Add(leaseGrace))
-				}
-			}
-		}
-		l.h.count.request(r)
-		l.h.timers.set(r, r.next())
 	}
 }
 

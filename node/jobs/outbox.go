@@ -167,6 +167,13 @@ func (o *outboxState) skip(n uint64) {
 	o.next = max(o.next, n+1)
 }
 
+// last returns the number given out last.
+func (o *outboxState) last() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.next - 1
+}
+
 // oldest returns a number below which there are no items.
 func (o *outboxState) oldest() uint64 {
 	o.mu.Lock()

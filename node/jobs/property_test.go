@@ -304,14 +304,14 @@ func (s *story) check(t *rapid.T) {
 				t.Fatalf("slot %d of %s belongs to %d jobs", slot, id, n)
 			}
 		}
-		if r.running != running || r.finished != finished || r.faults != faults {
+		if int(r.running) != running || int(r.finished) != finished || int(r.faults) != faults {
 			t.Fatalf("%s counts %d, %d, %d, want %d, %d, %d", id, r.running, r.finished, r.faults, running, finished, faults)
 		}
-		open := r.slots - running - finished - settled - spent
+		open := int(r.slots) - running - finished - settled - spent
 		if r.cancelled || r.faulted {
 			open = 0
 		}
-		if r.open != open {
+		if int(r.open) != open {
 			t.Fatalf("%s has %d open slots, want %d", id, r.open, open)
 		}
 		if r.closed != r.ended() {

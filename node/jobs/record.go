@@ -24,6 +24,7 @@ import (
 //	n nonce               what a claim was answered           gone by itself
 //	o be64(number)        an outbox item
 //	p id be16(i)          piece i of a long body or result
+//	t span start kind model   finished jobs: tally.go
 const (
 	keyMeta    = 'm'
 	keyRequest = 'r'
@@ -34,6 +35,7 @@ const (
 	keyNonce   = 'n'
 	keyOutbox  = 'o'
 	keyPiece   = 'p'
+	keyTally   = 't'
 )
 
 func metaKey(name string) []byte { return append([]byte{keyMeta}, name...) }

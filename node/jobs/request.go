@@ -14,28 +14,30 @@ import (
 type request struct {
 	id       horde.RequestID
 	payer    horde.UserID
-	shape    *horde.Shape // shared by all requests of the same shape
-	forms    []horde.Form // by slot; alchemy only
-	quote    horde.Quote
+	shape    *horde.Shape               // shared by all requests of the same shape
+	quote    unique.Handle[horde.Quote] // likewise: few differ
+	forms    []horde.Form               // by slot; alchemy only
 	priority int64
 	things   int64
-	created  time.Time
-	ttl      int // seconds
-	slots    int
-	chunks   int // of a body that is too long for one record
+	created  int64 // Unix milliseconds
+	ttl      int32 // seconds
+	slots    int16
+	chunks   uint16 // of a body that is too long for one record
 	kind     horde.Kind
 	noBatch  bool
 	notify   bool // the listener hears of results
+
+	before, after *request // of the same payer; guarded by Home.mu
 
 	mu        sync.Mutex // guards what follows
 	leases    []lease    // by slot
 	jobs      []*job     // all that there ever were
 	expiry    time.Time
 	consumed  horde.Kudos // tax included
-	open      int         // slots that nobody has; 0 once cancelled or faulted
-	running   int         // real jobs handed out and not ended
-	finished  int         // slots delivered
-	faults    int         // real jobs that were aborted or given up
+	open      int16       // slots that nobody has; 0 once cancelled or faulted
+	running   int16       // real jobs handed out and not ended
+	finished  int16       // slots delivered
+	faults    int16       // real jobs that were aborted or given up
 	rev       uint32
 	cancelled bool
 	withdrawn bool // cancelled by maintenance, not by its client
@@ -44,10 +46,10 @@ type request struct {
 	deleted   bool   // no longer in Home's maps
 	last      *batch // of the newest change; what it brought is visible once it is done
 
-	countedOpen, countedRunning int // as they are in the counters
+	countedOpen, countedRunning int16 // as they are in the counters
 
-	due time.Time // guarded by timers.mu
-	pos int       // likewise; place in the heap, -1 = not in it
+	pos int32         // place in the timers' heap, -1 = not in it; guarded by timers.mu
+	due time.Duration // likewise; since timers.start
 }
 
 // A lease is what a slot remembers: how often it was handed out, and to which job it
@@ -92,10 +94,10 @@ const (
 // newRequest returns q as it is when it is accepted. The caller sets shape.
 func newRequest(q *horde.Request) *request {
 	return &request{
-		id: q.ID, payer: q.Payer, quote: q.Quote, priority: q.Priority, things: q.Things,
-		created: q.Created, ttl: q.TTL, slots: q.Slots, kind: q.Kind, noBatch: q.NoBatch, notify: q.Notify,
+		id: q.ID, payer: q.Payer, quote: unique.Make(q.Quote), priority: q.Priority, things: q.Things,
+		created: q.Created.UnixMilli(), ttl: int32(q.TTL), slots: int16(q.Slots), kind: q.Kind, noBatch: q.NoBatch, notify: q.Notify,
 		forms: q.Forms, closed: q.Slots == 0,
-		leases: make([]lease, q.Slots), open: q.Slots,
+		leases: make([]lease, q.Slots), open: int16(q.Slots),
 		expiry: q.Created.Add(expireAfter), consumed: q.Quote.Tax,
 		pos: -1,
 	}
@@ -104,8 +106,8 @@ func newRequest(q *horde.Request) *request {
 // view returns what matchers and pricers see.
 func (r *request) view() *horde.Request {
 	return &horde.Request{
-		ID: r.id, Kind: r.kind, Payer: r.payer, Slots: r.slots, Shape: *r.shape, Quote: r.quote,
-		Priority: r.priority, Things: r.things, TTL: r.ttl, NoBatch: r.noBatch, Created: r.created,
+		ID: r.id, Kind: r.kind, Payer: r.payer, Slots: int(r.slots), Shape: *r.shape, Quote: r.quote.Value(),
+		Priority: r.priority, Things: r.things, TTL: int(r.ttl), NoBatch: r.noBatch, Created: time.UnixMilli(r.created),
 		Forms: r.forms,
 	}
 }
@@ -113,8 +115,8 @@ func (r *request) view() *horde.Request {
 // offer returns what others are told. r.mu is held.
 func (r *request) offer(now time.Time) horde.Offer {
 	return horde.Offer{
-		ID: r.id, Rev: r.rev, Open: r.open, Shape: r.offered(), Payer: r.payer, Priority: r.priority,
-		AgeMS: max(0, now.Sub(r.created).Milliseconds()), Things: r.things, Job: r.quote.Job, Running: r.running,
+		ID: r.id, Rev: r.rev, Open: int(r.open), Shape: r.offered(), Payer: r.payer, Priority: r.priority,
+		AgeMS: max(0, now.UnixMilli()-r.created), Things: r.things, Job: r.quote.Value().Job, Running: int(r.running),
 	}
 }
 
@@ -183,7 +185,7 @@ func (r *request) done() bool {
 // status returns all but what needs a look at the disk or at other nodes. r.mu is held.
 func (r *request) status(now time.Time) horde.Status {
 	return horde.Status{
-		Kind: r.kind, Finished: r.finished, Processing: r.running, Restarted: r.faults, Waiting: r.open,
+		Kind: r.kind, Finished: int(r.finished), Processing: int(r.running), Restarted: int(r.faults), Waiting: int(r.open),
 		Done: r.done(), Faulted: r.faulted, Kudos: r.consumed, WaitTime: r.remaining(now),
 		Forms: r.formStatus(),
 	}

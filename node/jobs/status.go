@@ -62,6 +62,7 @@ func (h *Home) cancel(id horde.RequestID, withdrawn bool) (horde.Status, error) 
 	if !r.cancelled && (!r.ended() || alchemy && r.finished < r.slots) { // a faulted form is cancelled, too
 		r.cancel()
 		r.withdrawn = withdrawn
+		h.copyEnd(r)
 		var settled op
 		if alchemy {
 			settled = h.settleRunning(r)
@@ -129,6 +130,9 @@ func notFound() error {
 // (spec/moderation.md section 6). Jobs that run are finished and paid. It returns how many
 // requests had open slots.
 func (h *Home) Withdraw(ctx context.Context, kind horde.Kind) (int, error) {
+	if err := h.awaitRead(ctx); err != nil {
+		return 0, err
+	}
 	h.mu.RLock()
 	var ids []horde.RequestID
 	for id, r := range h.requests {

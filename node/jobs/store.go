@@ -12,6 +12,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
+	"hordenode/internal/emptyfile"
 	"hordenode/internal/horde"
 )
 
@@ -32,7 +33,9 @@ type store struct {
 	stopped chan struct{} // the flusher returned
 	broken  chan struct{} // closed when err is set by a failed write
 
-	out outboxState
+	out    outboxState
+	atOpen uint64 // the last number of the outbox when the store was opened
+	tally  tally
 
 	// Failures for tests; nil otherwise.
 	beforeCommit, afterCommit func() error
@@ -53,6 +56,7 @@ type op struct {
 	puts   []entry
 	dels   [][]byte
 	out    [][]byte // outbox items, numbered when they are written
+	work   []work   // finished jobs, to count
 }
 
 type entry struct {
@@ -65,6 +69,7 @@ type batch struct {
 	ops  []op
 	done chan struct{} // closed when all are on disk, or err is set
 	err  error
+	item uint64 // the last number of the outbox that was given out by then
 }
 
 func newBatch() *batch { return &batch{done: make(chan struct{})} }
@@ -74,6 +79,9 @@ var errClosed = errors.New("job store is closed")
 
 func openStore(dir string, log *slog.Logger) (*store, error) {
 	const memTable = 16 << 20
+	if err := emptyfile.Remove(dir); err != nil {
+		return nil, err
+	}
 	db, err := badger.Open(badger.DefaultOptions(dir).
 		WithSyncWrites(true).WithDetectConflicts(false).WithNumVersionsToKeep(1).WithMetricsEnabled(false).
 		WithMemTableSize(memTable).WithNumMemtables(2).
@@ -95,10 +103,12 @@ func openStore(dir string, log *slog.Logger) (*store, error) {
 		stopped:  make(chan struct{}),
 		broken:   make(chan struct{}),
 		out:      outboxState{notify: make(chan struct{}, 1)},
+		tally:    newTally(),
 	}
 	if err := s.loadOutbox(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	s.atOpen = s.out.last()
 	go s.flush()
 	return s, nil
 }
@@ -134,6 +144,15 @@ func (b *batch) wait() error {
 	return b.err
 }
 
+// itemAt is a number of the outbox that is not below those of what b, which is done, and all
+// before it brought; nil stands for what is older than this run.
+func (s *store) itemAt(b *batch) uint64 {
+	if b == nil {
+		return s.atOpen
+	}
+	return b.item
+}
+
 // flush is the one goroutine that writes.
 func (s *store) flush() {
 	defer close(s.stopped)
@@ -144,6 +163,7 @@ func (s *store) flush() {
 		s.mu.Unlock()
 		if len(b.ops) > 0 {
 			b.err = s.write(b.ops)
+			b.item = s.out.last()
 			b.ops = nil // callers may keep b
 			if b.err != nil {
 				s.fail(b.err)
@@ -182,6 +202,7 @@ func (s *store) write(ops []op) error {
 	w := writer{s: s, txn: s.db.NewTransaction(true)}
 	defer func() { w.txn.Discard() }()
 	items := 0
+	var done []work
 	for i := range ops {
 		o := &ops[i]
 		for _, p := range o.pieces {
@@ -211,6 +232,15 @@ func (s *store) write(ops []op) error {
 				return err
 			}
 			items++
+		}
+		done = append(done, o.work...)
+	}
+	for _, e := range s.tally.add(done) {
+		if err := w.room(1, int64(len(e.key)+len(e.value))); err != nil {
+			return err
+		}
+		if err := w.put(e); err != nil {
+			return err
 		}
 	}
 	if err := w.commit(); err != nil {

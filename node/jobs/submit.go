@@ -38,6 +38,12 @@ const uploaded = "R2"
 // The sentences hold words that workers look for (spec/clients.md row 19).
 func (h *Home) Submit(ctx context.Context, s horde.Submission) (horde.Receipt, error) {
 	j, ok := h.job(s.Job)
+	if l := h.loading.Load(); !ok && l != nil && l.jobs { // perhaps of a request that was not read yet
+		if err := h.awaitRead(ctx); err != nil {
+			return horde.Receipt{}, err
+		}
+		j, ok = h.job(s.Job)
+	}
 	switch {
 	case !ok:
 		return horde.Receipt{}, unknownJob(s.Job)
@@ -55,7 +61,7 @@ func (h *Home) Submit(ctx context.Context, s horde.Submission) (horde.Receipt, e
 	if j.r.kind != horde.KindText && string(s.Result) == uploaded && h.blobs != nil && !h.blobs.Has(ctx, j.id.String()) {
 		return horde.Receipt{}, horde.Refuse(horde.RCBadRequest, "No image was uploaded for this job. Please upload it before you submit.")
 	}
-	return h.deliver(j, s, state)
+	return h.deliver(ctx, j, s, state)
 }
 
 // judge tells what a submission is: ok, censored, csam or faulted. Images are judged by their
@@ -88,7 +94,7 @@ func judge(kind horde.Kind, s horde.Submission) string {
 }
 
 // deliver ends j with a result.
-func (h *Home) deliver(j *job, s horde.Submission, state string) (horde.Receipt, error) {
+func (h *Home) deliver(ctx context.Context, j *job, s horde.Submission, state string) (horde.Receipt, error) {
 	r := j.r
 	censored := state != stateOK
 	if state == stateCSAM && r.kind == horde.KindText {
@@ -106,6 +112,8 @@ func (h *Home) deliver(j *job, s horde.Submission, state string) (horde.Receipt,
 	var o op
 	var main entry
 	var g horde.Generation
+	var paid horde.Settlement
+	suspect := false
 	if !j.fake {
 		receipt.Things = price.Things
 		g = horde.Generation{
@@ -115,13 +123,16 @@ func (h *Home) deliver(j *job, s horde.Submission, state string) (horde.Receipt,
 		}
 		o.pieces, main = long(idKey(keyResult, j.id.UUID), j.id.UUID, g)
 		o.puts = append(o.puts, main)
-		o.out = append(o.out, h.ledger.EncodeSettlement(horde.Settlement{
+		o.work = []work{{r.kind, j.model.Value(), r.things, now}}
+		paid = horde.Settlement{
 			Request: r.id, Slot: int(j.slot), Job: j.id, Worker: j.worker,
 			Debit: price.Debit, Credit: price.Credit, Things: r.things, Censored: censored,
-		}))
+		}
+		o.out = append(o.out, h.ledger.EncodeSettlement(paid))
 		if !owner.Is(horde.RoleTrusted) {
 			for range h.pricer.TooFast(r.view(), j.model.Value(), receipt.Speed) {
 				o.out = append(o.out, h.ledger.EncodeTooFast(j.worker))
+				suspect = true
 			}
 		}
 	}
@@ -147,6 +158,10 @@ func (h *Home) deliver(j *job, s horde.Submission, state string) (horde.Receipt,
 		return horde.Receipt{}, fmt.Errorf("store result: %w", err)
 	}
 	h.count.delivered.Add(1)
+	h.copyResult(r, rec, g, paid)
+	if suspect && h.flush != nil { // it may have paused the worker, and blocked its owner's kudos
+		h.flush(ctx, h.store.out.last())
+	}
 	if r.notify && h.ear != nil {
 		h.notify(r, g)
 	}
@@ -167,7 +182,7 @@ func (h *Home) giveUp(j *job, s horde.Submission) (horde.Receipt, error) {
 		rec.State = jobFaulted
 		return receipt, h.endDecoy(j, jobFaulted, op{puts: []entry{encode(jobKey(r.id, j.id), rec)}}) // unlocks
 	}
-	saved, offer := h.abort(r, []*job{j}, now)
+	saved, offer := h.abort(r, []*job{j}, now, work{r.kind, j.model.Value(), r.things, now})
 	r.mu.Unlock()
 	h.tell(offer)
 	if err := saved.wait(); err != nil {
@@ -176,17 +191,20 @@ func (h *Home) giveUp(j *job, s horde.Submission) (horde.Receipt, error) {
 	return receipt, nil
 }
 
-// abort ends running jobs of r without results. r.mu is held.
-func (h *Home) abort(r *request, stale []*job, now time.Time) (*batch, horde.Offer) {
-	var o op
+// abort ends running jobs of r without results; done is what counts as finished by it. r.mu
+// is held.
+func (h *Home) abort(r *request, stale []*job, now time.Time, done ...work) (*batch, horde.Offer) {
+	o := op{work: done}
 	was := r.faulted
 	for _, j := range stale {
 		if j.excused {
 			r.lapse(j)
+			h.copyJob(r, j)
 			o.puts = append(o.puts, encode(jobKey(r.id, j.id), j.record()))
 			continue
 		}
 		r.fault(j)
+		h.copyJob(r, j)
 		o.puts = append(o.puts, encode(jobKey(r.id, j.id), j.record()))
 		o.out = append(o.out, h.ledger.EncodeAbort(horde.Abort{Request: r.id, Job: j.id, Worker: j.worker}))
 	}

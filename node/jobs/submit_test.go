@@ -306,9 +306,17 @@ func TestSubmitTooFast(t *testing.T) {
 	jobs := w.granted(worker, 2, id)
 	w.send()
 	w.pass(2 * time.Second)
+	var flushed []uint64
+	w.flush = func(_ context.Context, upTo uint64) { flushed = append(flushed, upTo) }
 	w.deliver(jobs[0], bob)
 	w.wantSent("ST")
+	if want := []uint64{w.Outbox().s.out.last()}; !slices.Equal(flushed, want) {
+		t.Errorf("waited for the items %v, want %v: a suspicion is everywhere when it is answered", flushed, want)
+	}
 	w.pass(2 * time.Second) // it took four seconds
 	w.deliver(jobs[1], bob)
 	w.wantSent("SF")
+	if len(flushed) != 1 {
+		t.Error("a settlement that has nothing to tell of was waited for")
+	}
 }

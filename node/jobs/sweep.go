@@ -78,7 +78,7 @@ func (h *Home) expire(r *request, now time.Time) swept {
 	o := op{dels: [][]byte{
 		idKey(keyRequest, r.id.UUID), idKey(keyBody, r.id.UUID), idKey(keyState, r.id.UUID),
 	}}
-	o.delPieces(r.id.UUID, r.chunks)
+	o.delPieces(r.id.UUID, int(r.chunks))
 	blobs := []horde.UUID{r.id.UUID}
 	for _, j := range r.jobs {
 		o.dels = append(o.dels, jobKey(r.id, j.id))
@@ -95,6 +95,9 @@ func (h *Home) expire(r *request, now time.Time) swept {
 		r.closed = true
 		o.out = [][]byte{h.ledger.EncodeFinish(horde.Finish{Request: r.id})}
 		h.count.expired.Add(1)
+	}
+	if h.backup != nil {
+		h.backup.Drop(r.id)
 	}
 	r.deleted = true
 	r.open = 0

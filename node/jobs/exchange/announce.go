@@ -34,11 +34,12 @@ const (
 // digests and its answers to syncs are about; an offer held back is in neither.
 type announcer struct {
 	mu          sync.Mutex // guards all below
-	told        [kinds]told
-	due         time.Time        // of the earliest pending change, zero if there is none
-	beaconAt    time.Time        // when the last one was sent
-	publishedAt [kinds]time.Time // when offers were told last
-	changed     bool             // since the last beacon
+	shards      int
+	told        []told      // by stream
+	due         time.Time   // of the earliest pending change, zero if there is none
+	beaconAt    time.Time   // when the last one was sent
+	publishedAt []time.Time // when offers were told last, by stream
+	changed     bool        // since the last beacon
 	newsSeq     uint64
 	snapshots   []snapshot
 	lastID      uint64
@@ -46,7 +47,7 @@ type announcer struct {
 	wake chan struct{} // capacity 1: something is pending
 }
 
-// told is what has been told of one kind.
+// told is what has been told in one stream.
 type told struct {
 	seq     uint64
 	digest  uint64
@@ -63,7 +64,7 @@ type pending struct {
 // snapshot lists what had been told when a sync began.
 type snapshot struct {
 	id   uint64
-	kind int
+	kind int // the stream
 	seq  uint64
 	ids  []horde.RequestID
 	at   time.Time
@@ -71,17 +72,28 @@ type snapshot struct {
 
 func newAnnouncer() *announcer {
 	a := &announcer{wake: make(chan struct{}, 1)}
-	for k := range a.told {
-		a.told[k] = told{offers: map[horde.RequestID]mark{}, pending: map[horde.RequestID]pending{}}
-	}
+	a.reset(0)
 	return a
 }
 
-// note marks an offer as changed, to be told at the given time.
-func (a *announcer) note(kind horde.Kind, id horde.RequestID, rev uint32, due time.Time) {
+// reset forgets what was told; a.mu is held, but by newAnnouncer.
+func (a *announcer) reset(shards int) {
+	a.shards, a.snapshots = shards, nil
+	a.told, a.publishedAt = make([]told, streamCount(shards)), make([]time.Time, streamCount(shards))
+	for k := range a.told {
+		a.told[k] = told{offers: map[horde.RequestID]mark{}, pending: map[horde.RequestID]pending{}}
+	}
+}
+
+// note marks an offer as changed, to be told in a stream at the given time. A stream that there
+// is no more is left out: its offers are noted anew (Reshard).
+func (a *announcer) note(stream int, id horde.RequestID, rev uint32, due time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := &a.told[kind]
+	if stream >= len(a.told) {
+		return
+	}
+	t := &a.told[stream]
 	if p, ok := t.pending[id]; ok {
 		due, rev = earlier(p.due, due), max(p.rev, rev)
 	}
@@ -115,6 +127,9 @@ func (a *announcer) take(kind int, now time.Time) map[horde.RequestID]uint32 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	ids := make(map[horde.RequestID]uint32)
+	if kind >= len(a.told) {
+		return ids
+	}
 	for id, p := range a.told[kind].pending {
 		if !p.due.After(now) {
 			ids[id] = p.rev
@@ -151,6 +166,7 @@ func (a *announcer) wait(now time.Time) time.Duration {
 // OfferChanged hears of every change of this node's own offers (jobs.Watcher). It does not
 // block and does not call the Home.
 func (e *Exchange) OfferChanged(o horde.Offer) {
+	defer e.audience.changed(o.ID)
 	defer e.waits.changed(o.ID)
 	now := e.now()
 	kind := o.Shape.Kind
@@ -158,25 +174,35 @@ func (e *Exchange) OfferChanged(o horde.Offer) {
 		return
 	}
 	e.index.mu.Lock()
+	stream := e.index.stream(kind, o.ID)
 	_, err := e.index.put(e.index.feed(e.self), &o, now)
+	if o.Open > 0 {
+		stream = e.index.stream(kind, o.ID)
+	}
 	e.index.mu.Unlock()
 	if err != nil {
 		e.log.Error("own offer not indexed", "request", o.ID, "err", err)
 		return
 	}
-	due := e.announcer.soonest(kind, now)
+	if stream >= kinds {
+		e.followShard(stream)
+	}
+	due := e.announcer.soonest(stream, now)
 	if o.Open > 0 && e.idleWorkerServes(&o.Shape, o.Payer, o.Job, now) {
 		due = now.Add(holdBack)
 	}
-	e.announcer.note(kind, o.ID, o.Rev, due)
+	e.announcer.note(stream, o.ID, o.Rev, due)
 }
 
-// soonest is when a change of a kind may be told: at once if nothing was told just now, else
+// soonest is when a change in a stream may be told: at once if nothing was told just now, else
 // together with what else changes meanwhile.
-func (a *announcer) soonest(kind horde.Kind, now time.Time) time.Time {
+func (a *announcer) soonest(stream int, now time.Time) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if next := a.publishedAt[kind].Add(coalesce); next.After(now) {
+	if stream >= len(a.publishedAt) {
+		return now
+	}
+	if next := a.publishedAt[stream].Add(coalesce); next.After(now) {
 		return next
 	}
 	return now
@@ -185,7 +211,9 @@ func (a *announcer) soonest(kind horde.Kind, now time.Time) time.Time {
 func (a *announcer) publishing(kind int, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.publishedAt[kind] = now
+	if kind < len(a.publishedAt) {
+		a.publishedAt[kind] = now
+	}
 }
 
 // runAnnouncer tells what is due until ctx is done.
@@ -201,8 +229,8 @@ func (e *Exchange) runAnnouncer(ctx context.Context) error {
 		}
 		now := e.now()
 		alone := !e.hasOthers()
-		for kind := range kinds {
-			if err := e.tellOffers(ctx, kind, now, alone); err != nil {
+		for stream := range streamCount(e.Shards()) {
+			if err := e.tellOffers(ctx, stream, now, alone); err != nil {
 				return err
 			}
 		}
@@ -216,18 +244,18 @@ func (e *Exchange) runAnnouncer(ctx context.Context) error {
 	}
 }
 
-// tellOffers publishes the changes of a kind that are due. Alone, it only keeps the books
+// tellOffers publishes the changes in a stream that are due. Alone, it only keeps the books
 // that a node which joins later asks for.
 func (e *Exchange) tellOffers(ctx context.Context, kind int, now time.Time, alone bool) error {
 	due := e.announcer.take(kind, now)
 	for n := 0; len(due) > 0; n++ {
 		if n == maxBatches {
 			for id, rev := range due {
-				e.announcer.note(horde.Kind(kind), id, rev, now.Add(coalesce))
+				e.announcer.note(kind, id, rev, now.Add(coalesce))
 			}
 			return nil
 		}
-		data, err := e.nextBatch(kind, due, now)
+		data, topic, err := e.nextBatch(kind, due, now)
 		if err != nil {
 			return err
 		}
@@ -235,9 +263,9 @@ func (e *Exchange) tellOffers(ctx context.Context, kind int, now time.Time, alon
 			continue
 		}
 		e.announcer.publishing(kind, now)
-		if err := e.network.Publish(ctx, topics[kind], data); err != nil && ctx.Err() == nil {
+		if err := e.network.Publish(ctx, topic, data); err != nil && ctx.Err() == nil {
 			// The next beacon shows it to those who missed it.
-			e.log.WarnContext(ctx, "offers not published", "topic", topics[kind], "err", err)
+			e.log.WarnContext(ctx, "offers not published", "topic", topic, "err", err)
 		}
 	}
 	return nil
@@ -246,22 +274,26 @@ func (e *Exchange) tellOffers(ctx context.Context, kind int, now time.Time, alon
 var topics = [kinds]string{TopicImage, TopicText, TopicAlchemy}
 
 // nextBatch takes as many changes out of due as fit into one message and books them as
-// told. It returns nil if none of them is worth telling.
-func (e *Exchange) nextBatch(kind int, due map[horde.RequestID]uint32, now time.Time) ([]byte, error) {
-	b := outBatch{Boot: e.boot}
+// told. It returns nil if none of them is worth telling, and the topic they belong in.
+func (e *Exchange) nextBatch(stream int, due map[horde.RequestID]uint32, now time.Time) ([]byte, string, error) {
+	b := outBatch{Boot: e.boot.Load()}
 	marks := make(map[horde.RequestID]mark)
 	size := 0
 	a := e.announcer
+	shards := a.divided()
+	if stream >= streamCount(shards) {
+		clear(due)
+		return nil, "", nil
+	}
+	kind := kindOf(stream, shards)
 	for id, rev := range due {
 		if size > maxBatchBytes || len(b.Offers)+len(b.Closed) >= maxBatchOffers/2 {
 			break
 		}
-		e.index.mu.RLock()
-		o, open := e.index.queues[kind].Offer(id, now)
-		e.index.mu.RUnlock()
+		o, open := e.ownOffer(kind, id, now)
 		if !open {
 			delete(due, id)
-			if a.knows(kind, id) { // an offer that nobody heard of ends as quietly
+			if a.knows(stream, id) { // an offer that nobody heard of ends as quietly
 				b.Closed = append(b.Closed, closed{ID: id, Rev: rev})
 				size += 24
 			}
@@ -269,7 +301,7 @@ func (e *Exchange) nextBatch(kind int, due map[horde.RequestID]uint32, now time.
 		}
 		raw, err := encode(&o)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		if len(raw) > maxBatchBytes {
 			delete(due, id)
@@ -285,23 +317,51 @@ func (e *Exchange) nextBatch(kind int, due map[horde.RequestID]uint32, now time.
 		size += len(raw)
 	}
 	if len(b.Offers)+len(b.Closed) == 0 {
-		return nil, nil
+		return nil, "", nil
 	}
-	b.Seq = a.book(kind, marks, b.Closed)
-	return encode(&b)
+	if b.Seq = a.book(stream, marks, b.Closed); b.Seq == 0 {
+		return nil, "", nil
+	}
+	data, err := encode(&b)
+	return data, topicOf(stream, shards), err
+}
+
+// divided is how many shards there are.
+func (a *announcer) divided() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.shards
+}
+
+// ownOffer returns an open offer of this node. A request may be in the index though it is
+// another's by now: its home while it was away, or the successor that it was handed to.
+func (e *Exchange) ownOffer(kind int, id horde.RequestID, now time.Time) (horde.Offer, bool) {
+	e.index.mu.RLock()
+	defer e.index.mu.RUnlock()
+	if teller, ok := e.index.queues[kind].Teller(id); !ok || teller != e.tag {
+		return horde.Offer{}, false
+	}
+	return e.index.queues[kind].Offer(id, now)
 }
 
 func (a *announcer) knows(kind int, id horde.RequestID) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if kind >= len(a.told) {
+		return false
+	}
 	_, ok := a.told[kind].offers[id]
 	return ok
 }
 
-// book writes down what the next batch tells, and returns its number.
+// book writes down what the next batch tells, and returns its number; 0 if there is no such
+// stream any more.
 func (a *announcer) book(kind int, offers map[horde.RequestID]mark, ended []closed) uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if kind >= len(a.told) {
+		return 0
+	}
 	t := &a.told[kind]
 	for id, m := range offers {
 		if old, ok := t.offers[id]; ok {
@@ -333,7 +393,7 @@ func (e *Exchange) tellNews(ctx context.Context, now time.Time) error {
 		return err
 	}
 	for b != nil || len(records) > 0 {
-		n := outNews{Boot: e.boot, Seq: e.announcer.nextNews(), Beacon: b}
+		n := outNews{Boot: e.boot.Load(), Seq: e.announcer.nextNews(), Beacon: b}
 		b = nil
 		size, fit := 0, 0
 		for ; fit < len(records) && size+len(records[fit]) <= maxBatchBytes; fit++ {
@@ -360,10 +420,19 @@ func (a *announcer) beaconDue(now time.Time) *beacon {
 		return nil
 	}
 	a.beaconAt, a.changed = now, false
-	b := &beacon{}
+	b := &beacon{Divided: a.shards}
 	for k := range a.told {
 		t := &a.told[k]
-		b.Streams[k] = streamState{Seq: t.seq, Open: len(t.offers), Digest: t.digest}
+		s := streamState{Seq: t.seq, Open: len(t.offers), Digest: t.digest}
+		switch {
+		case k < kinds:
+			b.Streams[k] = s
+		case s.Seq > 0:
+			if b.Shards == nil {
+				b.Shards = map[uint16]streamState{}
+			}
+			b.Shards[uint16(k)] = s
+		}
 	}
 	return b
 }
@@ -387,6 +456,9 @@ func (a *announcer) urgeBeacon() {
 func (a *announcer) snapshot(kind int, id uint64, now time.Time) (s snapshot, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if kind >= len(a.told) {
+		return snapshot{}, false
+	}
 	a.snapshots = slices.DeleteFunc(a.snapshots, func(s snapshot) bool { return now.Sub(s.at) > snapshotTTL })
 	for _, s := range a.snapshots {
 		if id != 0 && s.id == id && s.kind == kind {
@@ -419,7 +491,7 @@ func (e *Exchange) HandleSync(_ context.Context, from horde.NodeID, req []byte) 
 		return nil, err
 	}
 	now := e.now()
-	res := syncResponse{Boot: e.boot}
+	res := syncResponse{Boot: e.boot.Load()}
 	switch {
 	case r.Subject == subjectWorkers:
 		res.Workers, res.More, err = e.live.page(r.After, now)
@@ -427,19 +499,24 @@ func (e *Exchange) HandleSync(_ context.Context, from horde.NodeID, req []byte) 
 			return nil, err
 		}
 		return encode(&res)
-	case r.Subject < 0 || r.Subject > subjectWorkers || r.Offset < 0:
+	case r.Subject < 0 || r.Subject > subjectWorkers || r.Offset < 0 || r.Stream < 0:
 		return nil, fmt.Errorf("%w: sync of %d at %d from %s", errInvalid, r.Subject, r.Offset, from)
 	}
-	s, ok := e.announcer.snapshot(r.Subject, r.Snapshot, now)
+	stream, shards := r.Subject, e.announcer.divided()
+	if r.Stream > 0 {
+		if r.Shards != shards || r.Stream >= streamCount(shards) || kindOf(r.Stream, shards) != r.Subject {
+			return encode(&res) // one of us has not heard of the new setting yet
+		}
+		stream = r.Stream
+	}
+	s, ok := e.announcer.snapshot(stream, r.Snapshot, now)
 	if !ok {
 		return encode(&res)
 	}
 	res.Snapshot, res.Seq = s.id, s.seq
 	size := 0
 	for res.Next = r.Offset; res.Next < len(s.ids); res.Next++ {
-		e.index.mu.RLock()
-		o, open := e.index.queues[r.Subject].Offer(s.ids[res.Next], now)
-		e.index.mu.RUnlock()
+		o, open := e.ownOffer(r.Subject, s.ids[res.Next], now)
 		if !open {
 			continue
 		}

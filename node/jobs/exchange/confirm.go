@@ -23,53 +23,47 @@ const (
 // confirm asks all members what a user has waiting at them and takes it into the index. It
 // returns how many slots that are in all; a member that does not answer in time counts as
 // the index has it.
-func (e *Exchange) confirm(ctx context.Context, user horde.UserID, kind horde.Kind) int {
+func (e *Exchange) confirm(ctx context.Context, user horde.UserID, kind horde.Kind, models ...string) int {
 	ctx, cancel := context.WithTimeout(ctx, confirmBudget)
 	defer cancel()
 	var (
 		mu    sync.Mutex
 		wg    sync.WaitGroup
-		total = slotsOf(e.ownOffersOf(user, kind))
 		whole = true
 	)
+	_, total := e.ownOffersOf(user, kind, models...)
 	for _, m := range e.ledger.Members() {
 		if !m.Active || m.ID == e.self {
 			continue
 		}
 		wg.Go(func() {
-			res, err := e.callJob(ctx, m.ID, jobRequest{Op: opOffersOf, User: user, Kind: kind})
+			res, err := e.callJob(ctx, m.ID, jobRequest{Op: opOffersOf, User: user, Kind: kind, Models: models})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				whole = false
 				return
 			}
-			total += slotsOf(res.Offers)
+			total += max(res.Slots, slotsOf(res.Offers)) // a node of an older version tells no Slots
 			e.learn(m.ID, res.Offers)
 		})
 	}
 	wg.Wait()
 	if !whole {
-		return max(total, e.Waiting(user, kind))
+		return max(total, e.Waiting(user, kind, models...))
 	}
 	return total
 }
 
-// ownOffersOf returns the open offers that this home has of a user, at most maxConfirmed.
-func (e *Exchange) ownOffersOf(user horde.UserID, kind horde.Kind) []horde.Offer {
-	now := e.now()
-	var offers []horde.Offer
-	for _, id := range e.home.Active(user)[kind] {
-		e.index.mu.RLock()
-		q := e.index.queue(kind)
-		if q != nil {
-			if o, ok := q.Offer(id, now); ok && o.Open > 0 && len(offers) < maxConfirmed {
-				offers = append(offers, o)
-			}
-		}
-		e.index.mu.RUnlock()
+// ownOffersOf returns the open offers that this home has of a user, at most maxConfirmed, and
+// how many slots all of them have; with models, of those that name them (see match.Queue.Slots).
+func (e *Exchange) ownOffersOf(user horde.UserID, kind horde.Kind, models ...string) (offers []horde.Offer, slots int) {
+	e.index.mu.RLock()
+	defer e.index.mu.RUnlock()
+	if q := e.index.queue(kind); q != nil {
+		return q.Told(e.tag, user, maxConfirmed, e.now(), models...)
 	}
-	return offers
+	return nil, 0
 }
 
 // learn indexes offers that a home told when it was asked, as if it had gossiped them.
@@ -82,7 +76,7 @@ func (e *Exchange) learn(home horde.NodeID, offers []horde.Offer) {
 		return // its feed has not begun: the sync that begins it brings these too
 	}
 	for i := range offers {
-		if offers[i].ID.Home() != home.Tag() {
+		if !e.keeps(home, offers[i].ID.Home()) {
 			continue // not its to tell
 		}
 		if _, err := e.index.put(f, &offers[i], now); err != nil {
@@ -101,6 +95,6 @@ func slotsOf(offers []horde.Offer) int {
 }
 
 // ConfirmWaiting is Waiting, asked of the homes themselves: for refusals.
-func (e *Exchange) ConfirmWaiting(ctx context.Context, user horde.UserID, kind horde.Kind) int {
-	return e.confirm(ctx, user, kind)
+func (e *Exchange) ConfirmWaiting(ctx context.Context, user horde.UserID, kind horde.Kind, models ...string) int {
+	return e.confirm(ctx, user, kind, models...)
 }

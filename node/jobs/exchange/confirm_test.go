@@ -49,3 +49,41 @@ func TestRefusalsAreConfirmed(t *testing.T) {
 		}
 	})
 }
+
+// Near a limit the homes are asked how much waits, of more than one home tells at a time, and
+// by model where that is the limit.
+func TestLimitsAreConfirmedByModel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := federate(t, "a", "b", "c")
+		settle(time.Second)
+		f.wire.set(func() { f.wire.drop = func(_, _ horde.NodeID, topic string) bool { return topic == TopicText } })
+		naming := func(slots int, models ...string) func(*horde.Offer) {
+			return func(o *horde.Offer) { o.Open, o.Shape.Models = slots, models }
+		}
+		for range maxConfirmed + 10 {
+			f.nodes["c"].ask(alice, naming(2, "m"))
+		}
+		f.nodes["b"].ask(alice, naming(3, "m", "x"))
+		f.nodes["a"].ask(alice, naming(5))
+		f.nodes["a"].ask(bob, naming(7, "m"))
+		b := f.nodes["b"]
+		const ofM, all = 2*(maxConfirmed+10) + 3, 2*(maxConfirmed+10) + 3 + 5
+		for _, tt := range []struct {
+			models      []string
+			heard, want int
+		}{
+			{[]string{"x"}, 3, 3},
+			{[]string{"m"}, 3, ofM},
+			{[]string{"m", "x"}, 3 + 3 + 2*maxConfirmed, ofM + 3}, // that names both counts twice
+			{[]string{"y"}, 0, 0},
+			{nil, 3 + 2*maxConfirmed, all},
+		} {
+			if got := b.Waiting(alice, horde.KindText, tt.models...); got != tt.heard {
+				t.Errorf("Waiting for %v = %d, want %d", tt.models, got, tt.heard)
+			}
+			if got := b.ConfirmWaiting(f.ctx, alice, horde.KindText, tt.models...); got != tt.want {
+				t.Errorf("ConfirmWaiting for %v = %d, want %d", tt.models, got, tt.want)
+			}
+		}
+	})
+}

@@ -47,6 +47,8 @@ type Ledger interface {
 	RegisterWorker(ctx context.Context, w NewWorker) (horde.Worker, error)
 	MemberByTag(horde.HomeTag) (horde.Member, bool)
 	Members() []horde.Member
+	// Standin tells who took over a member's requests.
+	Standin(horde.NodeID) horde.Standin
 	// Sync returns when local state is as new as the moment of the call.
 	Sync(ctx context.Context) error
 	EncodeUptime(horde.Uptime) []byte

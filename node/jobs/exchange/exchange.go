@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,8 +40,15 @@ type Config struct {
 	Relay Relay
 	// Pricer reckons rewards for homes that cannot be asked; nil: they are guessed.
 	Pricer Pricer
+	// Totals are the finished jobs of this home; nil: they are not counted.
+	Totals func() horde.Totals
+	// Adopting tells whether requests of other homes are being taken over here, so that what
+	// is not known yet may be in a moment; nil: never.
+	Adopting func() bool
 	// Policy is what this node takes part in; nil: everything.
 	Policy Policy
+	// Follower takes part in shards; nil: offers are not divided.
+	Follower Follower
 }
 
 // Exchange is the federation's requests and workers as this node sees them. It implements
@@ -49,7 +57,7 @@ type Config struct {
 type Exchange struct {
 	self         horde.NodeID
 	tag          horde.HomeTag
-	boot         uint64 // of this process: Unix milliseconds, so that a later one is larger
+	boot         atomic.Uint64 // of this process: Unix milliseconds, so that a later one is larger
 	started      time.Time
 	home         Home
 	blobs        Blobs
@@ -64,14 +72,20 @@ type Exchange struct {
 	relay        Relay  // nil: none
 	pricer       Pricer // nil: none
 	policy       Policy // nil: none
+	adopting     func() bool
+	follower     Follower // nil: offers cannot be divided
 
 	index     *index
 	live      *live
 	announcer *announcer
 	waits     *waits
+	audience  *audience
+	totals    *totals
 	delivered *delivered
 	limits    *limits
 	claims    *claims
+	budgets   *budgets
+	hello     *hello
 	confirms  *rate.Limiter // reads of the newest ledger state for unknown ids
 	repairs   chan struct{} // capacity 1: a feed wants a sync at once
 
@@ -98,15 +112,19 @@ func New(cfg Config) (*Exchange, error) {
 	a, b := binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:])
 	now := cfg.Now()
 	e := &Exchange{
-		self: cfg.Self, tag: cfg.Self.Tag(), boot: uint64(max(now.UnixMilli(), 1)), started: now,
+		self: cfg.Self, tag: cfg.Self.Tag(), started: now,
 		home: cfg.Home, blobs: cfg.Blobs, ledger: cfg.Ledger, network: cfg.Network, models: cfg.Models,
 		now: cfg.Now, random: cfg.Rand, log: cfg.Log, outbox: cfg.Outbox, uptimeReward: cfg.UptimeReward,
-		relay: cfg.Relay, pricer: cfg.Pricer, policy: cfg.Policy,
+		relay: cfg.Relay, pricer: cfg.Pricer, policy: cfg.Policy, adopting: cfg.Adopting, follower: cfg.Follower,
 		index: newIndex(a), live: newLive(cfg.Self, cfg.Models), announcer: newAnnouncer(), waits: newWaits(),
+		audience: newAudience(), totals: newTotals(cfg.Totals),
 		delivered: &delivered{}, limits: &limits{buckets: make(map[horde.NodeID]*rate.Limiter)},
 		claims:   &claims{pending: make(map[horde.WorkerID]pendingClaim)},
+		budgets:  newBudgets(),
+		hello:    newHello(),
 		confirms: rate.NewLimiter(20, 20), repairs: make(chan struct{}, 1),
 	}
+	e.boot.Store(uint64(max(now.UnixMilli(), 1)))
 	e.index.heard = e.waits.offered
 	e.dice.Rand = rand.New(rand.NewPCG(a, b))
 	return e, nil
@@ -123,6 +141,7 @@ func (e *Exchange) Run(ctx context.Context) error {
 	g.Go(func() error { return e.runAnnouncer(ctx) })
 	g.Go(func() error { return e.runRepair(ctx) })
 	g.Go(func() error { return e.runWaker(ctx) })
+	g.Go(func() error { return e.runAudience(ctx) })
 	return g.Wait()
 }
 

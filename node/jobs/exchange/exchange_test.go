@@ -669,7 +669,7 @@ func TestValidators(t *testing.T) {
 			}
 			return []horde.Offer{o}
 		}
-		boot := f.nodes["a"].boot
+		boot := f.nodes["a"].boot.Load()
 		for _, tt := range []struct {
 			name string
 			from horde.NodeID

@@ -73,7 +73,7 @@ func (f *federation) start(name string) *node {
 	}
 	n := &node{home: home}
 	e, err := New(Config{
-		Self: id, Home: home, Blobs: &fakeBlobs{blobs: map[string][]byte{}}, Ledger: f.ledger, Network: endpoint{f.wire, id}, Models: noModels{},
+		Self: id, Home: home, Blobs: &fakeBlobs{blobs: map[string][]byte{}}, Ledger: f.ledger, Network: endpoint{f.wire, id}, Follower: endpoint{f.wire, id}, Models: noModels{},
 		Now: time.Now, Rand: &lockedRand{r: rand.NewChaCha8([32]byte([]byte(fmt.Sprintf("%32s", name))))},
 		Log: slog.New(slog.DiscardHandler),
 		Outbox: func(cmd []byte) error {
@@ -187,6 +187,8 @@ type wire struct {
 	drop  func(from, to horde.NodeID, topic string) bool // of gossip
 	lose  func(to horde.NodeID, proto string) bool       // the answer, not the request
 	calls map[string]int
+
+	shards followers
 }
 
 var errAway = errors.New("unreachable")
@@ -283,7 +285,10 @@ func (p endpoint) Publish(_ context.Context, topic string, data []byte) error {
 				e.DeliverNews(p.self, data)
 			}
 		default:
-			return fmt.Errorf("topic %s", topic)
+			if !ShardTopic(topic) {
+				return fmt.Errorf("topic %s", topic)
+			}
+			p.shards.publish(p.self, id, topic, data)
 		}
 	}
 	return nil
@@ -445,12 +450,13 @@ func (b *fakeBlobs) Get(_ context.Context, name string) ([]byte, error) {
 
 // fakeLedger is the state that all nodes share.
 type fakeLedger struct {
-	mu      sync.Mutex
-	users   map[horde.UserID]horde.User
-	workers map[horde.WorkerID]horde.Worker
-	members []horde.Member
-	syncErr error
-	refuse  error // of RegisterWorker
+	mu       sync.Mutex
+	users    map[horde.UserID]horde.User
+	workers  map[horde.WorkerID]horde.Worker
+	members  []horde.Member
+	syncErr  error
+	refuse   error // of RegisterWorker
+	standins map[horde.NodeID]horde.Standin
 }
 
 func newFakeLedger() *fakeLedger {
@@ -529,6 +535,12 @@ func (l *fakeLedger) Members() []horde.Member {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.members)
+}
+
+func (l *fakeLedger) Standin(id horde.NodeID) horde.Standin {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.standins[id]
 }
 
 func (l *fakeLedger) Sync(context.Context) error {

@@ -65,7 +65,7 @@ type leaseFact struct {
 // answer, and its speed is counted, even if the home cannot be reached when it is done.
 func (s *search) remember(g *horde.Grant) {
 	e := s.e
-	if e.relay == nil || g == nil || g.Request.Home() == e.tag {
+	if e.relay == nil || g == nil || g.Jobs[0].Home() == e.tag {
 		return
 	}
 	lease := leaseFact{
@@ -222,13 +222,13 @@ func (e *Exchange) reckon(f *leaseFact, s *horde.Submission) horde.Receipt {
 
 // Reachable tells whether a home answers now. It is asked about a request that no home has.
 func (e *Exchange) Reachable(ctx context.Context, home horde.HomeTag) bool {
-	m, ok := e.ledger.MemberByTag(home)
-	if !ok || !m.Active {
+	to, ok := e.addressee(home)
+	if !ok || to == e.self {
 		return true // for Deliver, which drops what is for nobody
 	}
 	var nothing horde.RequestID
 	copy(nothing.UUID[:], home[:])
-	_, err := e.callJob(ctx, m.ID, jobRequest{Op: opStatus, Request: nothing})
+	_, err := e.callJob(ctx, to, jobRequest{Op: opStatus, Request: nothing})
 	return !errors.Is(err, horde.RCUnavailable)
 }
 
@@ -241,28 +241,22 @@ func (e *Exchange) Deliver(ctx context.Context, home horde.HomeTag, data []byte)
 		e.log.ErrorContext(ctx, "kept item not understood, dropped", "err", err)
 		return nil
 	}
-	m, ok := e.ledger.MemberByTag(home)
-	if !ok || !m.Active {
+	to, ok := e.addressee(home)
+	if !ok {
 		e.log.WarnContext(ctx, "kept item dropped: its home has left the federation")
 		return nil
 	}
 	switch {
 	case item.Job != nil:
-		var res *jobResponse
-		if res, err = call[jobResponse](ctx, e, m.ID, ProtoJob, blobBudget, item.Job); err != nil { // nobody waits: more time than callJob's
-			break
-		}
-		if err = res.Refusal.err(); err == nil && res.Receipt != nil {
-			e.log.InfoContext(ctx, "kept result delivered", "job", item.Job.Submission.Job, "home", m.ID)
-		}
+		err = e.deliverJob(ctx, item.Job)
 	case item.Blob != nil:
-		_, err = e.callBlob(ctx, m.ID, *item.Blob)
+		err = e.deliverBlob(ctx, to, *item.Blob)
 	}
 	if errors.Is(err, horde.RCUnavailable) {
 		return err
 	}
 	if err != nil {
-		e.log.InfoContext(ctx, "kept item refused by its home, dropped", "home", m.ID, "err", err)
+		e.log.InfoContext(ctx, "kept item refused by its home, dropped", "home", to, "err", err)
 	}
 	return nil
 }
@@ -277,4 +271,48 @@ func (l *live) owns(user horde.UserID) bool {
 		}
 	}
 	return false
+}
+
+// addressee returns who gets what was kept for a home: the home, or who stands in for it. ok
+// is false if there is nobody.
+func (e *Exchange) addressee(home horde.HomeTag) (to horde.NodeID, ok bool) {
+	list, _ := e.keepers(home)
+	if len(list) == 0 {
+		return "", false
+	}
+	return list[0], true
+}
+
+// deliverJob brings a kept item to who keeps the request or job. That may be this node, since it
+// stands in for the home. Nobody waits: it has more time than callJob.
+func (e *Exchange) deliverJob(ctx context.Context, req *jobRequest) error {
+	id, missing := req.Request.UUID, horde.RCRequestNotFound
+	if req.Submission != nil {
+		id, missing = req.Submission.Job.UUID, horde.RCInvalidJobID
+	}
+	_, err := askKeepers(ctx, e, id, missing, func(to horde.NodeID) (*jobResponse, error) {
+		if to == e.self {
+			return e.serveJob(ctx, to, req)
+		}
+		res, err := call[jobResponse](ctx, e, to, ProtoJob, blobBudget, req)
+		if err != nil {
+			return nil, err
+		}
+		if err := res.Refusal.err(); err != nil {
+			return nil, err
+		}
+		if res.Receipt != nil {
+			e.log.InfoContext(ctx, "kept result delivered", "job", id, "home", to)
+		}
+		return res, nil
+	})
+	return err
+}
+
+func (e *Exchange) deliverBlob(ctx context.Context, to horde.NodeID, req blobRequest) error {
+	if to == e.self {
+		return e.blobs.Put(ctx, req.Name, req.Data)
+	}
+	_, err := e.callBlob(ctx, to, req)
+	return err
 }

@@ -27,7 +27,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if b, err := decodeBatch(data, horde.KindText, tag); err == nil {
+		if b, err := decodeBatch(data, horde.KindText, func(t horde.HomeTag) bool { return t == tag }); err == nil {
 			for _, o := range b.Offers {
 				if o.ID.Home() != tag || o.Open <= 0 || o.Open > maxOpen || o.Shape.Kind != horde.KindText {
 					t.Errorf("took offer %+v", o)

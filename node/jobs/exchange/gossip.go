@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"hordenode/internal/horde"
@@ -44,16 +45,37 @@ func (e *Exchange) DeliverAlchemy(from horde.NodeID, data []byte) {
 	e.deliverOffers(from, data, horde.KindAlchemy)
 }
 
-// validateOffers checks, cheapest first: size, author, form and home of the offers, what
-// the author may send, and whether the message is a repeat.
+// validateOffers is validateStream for the stream that all nodes are in.
 func (e *Exchange) validateOffers(from horde.NodeID, data []byte, kind horde.Kind) Verdict {
+	return e.validateStream(from, data, kind, int(kind), 0)
+}
+
+// deliverOffers is deliverStream for the stream that all nodes are in.
+func (e *Exchange) deliverOffers(from horde.NodeID, data []byte, kind horde.Kind) {
+	e.deliverStream(from, data, kind, int(kind), 0)
+}
+
+// validateStream checks, cheapest first: size, author, form and home of the offers, that they
+// belong in the stream, what the author may send, and whether the message is a repeat.
+func (e *Exchange) validateStream(from horde.NodeID, data []byte, kind horde.Kind, stream, shards int) Verdict {
 	if len(data) > MaxMessage || !e.member(from) {
 		return Reject
 	}
-	b, err := decodeBatch(data, kind, from.Tag())
+	b, err := decodeBatch(data, kind, e.keeping(from))
+	if errors.Is(err, errForeign) {
+		if _, err := decodeBatch(data, kind, e.mightKeep(from)); err == nil {
+			return Ignore // it has taken a home over, and we have not heard of it yet
+		}
+	}
 	if err != nil {
 		e.log.Warn("offers refused", "from", from, "err", err)
 		return Reject
+	}
+	for i := range b.Offers {
+		if stream >= kinds && streamOf(&b.Offers[i].Shape, shards) != stream {
+			e.log.Warn("offer in the wrong shard", "from", from)
+			return Reject
+		}
 	}
 	if !e.limits.allow(from, 1+len(b.Offers)+len(b.Closed), e.now()) {
 		return Ignore
@@ -61,19 +83,25 @@ func (e *Exchange) validateOffers(from horde.NodeID, data []byte, kind horde.Kin
 	e.index.mu.RLock()
 	defer e.index.mu.RUnlock()
 	f := e.index.feeds[from.Tag()]
-	if f != nil && (b.Boot < f.boot || b.Boot == f.boot && f.streams[kind].seen.has(b.Seq)) {
+	if stream >= kinds && shards != e.index.shards {
+		return Ignore // the division has changed
+	}
+	if f != nil && (b.Boot < f.boot || b.Boot == f.boot && f.streams[stream].seen.has(b.Seq)) {
+		if b.Boot == f.boot && e.index.contradicts(&f.streams[stream], b.Seq, data) {
+			e.accuse(from, b.Boot, b.Seq, data)
+		}
 		return Ignore
 	}
 	return Accept
 }
 
-// deliverOffers takes in a batch. The own node's messages, which pubsub delivers as well,
+// deliverStream takes in a batch. The own node's messages, which pubsub delivers as well,
 // are known already.
-func (e *Exchange) deliverOffers(from horde.NodeID, data []byte, kind horde.Kind) {
+func (e *Exchange) deliverStream(from horde.NodeID, data []byte, kind horde.Kind, stream, shards int) {
 	if from == e.self {
 		return
 	}
-	b, err := decodeBatch(data, kind, from.Tag())
+	b, err := decodeBatch(data, kind, e.keeping(from))
 	if err != nil {
 		e.log.Warn("offers refused", "from", from, "err", err)
 		return
@@ -81,9 +109,12 @@ func (e *Exchange) deliverOffers(from horde.NodeID, data []byte, kind horde.Kind
 	now := e.now()
 	e.index.mu.Lock()
 	defer e.index.mu.Unlock()
+	if stream >= kinds && shards != e.index.shards {
+		return
+	}
 	f := e.index.feed(from)
 	fresh := f.boot != b.Boot
-	if !e.index.rebooted(f, b.Boot) || f.streams[kind].seen.has(b.Seq) {
+	if !e.index.rebooted(f, b.Boot) || f.streams[stream].seen.has(b.Seq) {
 		return
 	}
 	f.heard = now
@@ -96,10 +127,11 @@ func (e *Exchange) deliverOffers(from horde.NodeID, data []byte, kind horde.Kind
 	for _, c := range b.Closed {
 		e.index.shut(f, kind, c, now)
 	}
-	f.streams[kind].seen.add(b.Seq)
-	if fresh || !f.complete() {
+	f.streams[stream].seen.add(b.Seq)
+	e.index.keepSum(&f.streams[stream], b.Seq, data)
+	if fresh || !e.index.complete(f) {
 		e.repairSoon(f, now, 0)
-	} else if !f.streams[kind].seen.whole() {
+	} else if !f.streams[stream].seen.whole() {
 		e.repairSoon(f, now, repairDelay)
 	}
 }
@@ -156,18 +188,21 @@ func (e *Exchange) hear(from horde.NodeID, n *news, now time.Time) {
 	}
 	f.newsSeq, f.beacon = n.Seq, *n.Beacon
 	switch {
-	case !f.complete():
+	case !e.index.complete(f):
 		e.repairSoon(f, now, 0)
-	case f.missed():
+	case e.index.missed(f):
 		e.repairSoon(f, now, repairDelay)
 	}
 }
 
 // missed tells whether the home's last beacon shows that we do not have what it told. A
 // beacon that is older than what we have shows nothing.
-func (f *feed) missed() bool {
+func (x *index) missed(f *feed) bool {
 	for k := range f.streams {
-		s, b := &f.streams[k], f.beacon.Streams[k]
+		if !x.follows(k) {
+			continue
+		}
+		s, b := &f.streams[k], f.beacon.state(k, x.shards)
 		switch {
 		case !s.seen.whole() || s.seen.low < b.Seq:
 			return true
@@ -196,6 +231,7 @@ func (e *Exchange) Connected(peer horde.NodeID) {
 	e.index.mu.Unlock()
 	e.announcer.urgeBeacon()
 	e.wakeRepair()
+	e.waits.homeIsBack(peer.Tag())
 }
 
 // member tells whether a node is an active member.
@@ -224,10 +260,13 @@ func (e *Exchange) HandleClaim(ctx context.Context, from horde.NodeID, req []byt
 		return nil, err
 	}
 	var answer horde.Answer
-	if e.exchanges(from) {
-		answer, err = e.home.Claim(ctx, *c)
-	} else {
+	switch {
+	case !e.exchanges(from):
 		err = horde.Refuse(horde.RCForbidden, "This node does not exchange jobs with yours.")
+	case !e.budgets.allow(from, e.now(), e.log):
+		err = horde.Refuse(horde.RCForbidden, "Too many jobs that your node has claimed here are not delivered.")
+	default:
+		answer, err = e.home.Claim(ctx, *c)
 	}
 	if err != nil {
 		r, err := refusalOf(err)
@@ -237,6 +276,9 @@ func (e *Exchange) HandleClaim(ctx context.Context, from horde.NodeID, req []byt
 		return encode(&claimResponse{Refusal: r})
 	}
 	if answer.Grant != nil {
+		if !answer.Grant.Fake {
+			e.budgets.book(from, answer.Grant, e.now())
+		}
 		e.log.DebugContext(ctx, "jobs granted", "node", from, "worker", c.Worker, "request", answer.Grant.Request)
 	}
 	return encode(&claimResponse{Answer: &answer})

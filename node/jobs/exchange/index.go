@@ -3,6 +3,7 @@ package exchange
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -30,9 +31,15 @@ type index struct {
 	// heard is told of each offer that has changed, mu being held; nil: nobody is told.
 	heard func(kind horde.Kind, id horde.RequestID, open int)
 
+	sumSeed maphash.Seed // of sums of batches
+
 	mu     sync.RWMutex // guards all below
 	queues [kinds]*match.Queue
 	feeds  map[horde.HomeTag]*feed
+
+	shards   int                        // of a kind; 0: offers are not divided
+	sharded  map[horde.RequestID]uint16 // streams of the offers that are in shards
+	followed map[int]*following         // shards that this node takes part in, by stream
 }
 
 // A feed is what one home has told.
@@ -41,8 +48,8 @@ type feed struct {
 	tag       horde.HomeTag
 	boot      uint64
 	heard     time.Time // last beacon or batch, or connection
-	streams   [kinds]stream
-	workers   bool // its workers have been asked for
+	streams   []stream  // by kind, then by shard: see shard.go
+	workers   bool      // its workers have been asked for
 	beacon    beacon
 	newsSeq   uint64
 	repairing bool      // a sync is under way
@@ -51,8 +58,9 @@ type feed struct {
 	avoid     time.Time // until then no claims: it did not answer
 }
 
-// A stream is a home's offers of one kind, as told. An offer counts in digest as the home
-// told it last, though it may be hidden here.
+// A stream is a home's offers of one kind or shard, as told. An offer counts in digest as the
+// home told it last, though it may be hidden here. Tombs, hidden and fresh ones of a kind's shards
+// are in its first stream.
 type stream struct {
 	seen   window
 	digest uint64
@@ -60,6 +68,7 @@ type stream struct {
 	hidden map[horde.RequestID]mark // no longer claimable, as we found out before being told
 	synced bool                     // complete at least once in this boot
 	fresh  map[horde.RequestID]struct{}
+	sums   []batchSum // of the last batches (equivocation.go)
 }
 
 // tomb remembers a closed request.
@@ -141,7 +150,10 @@ func shift(bits, by uint64) uint64 {
 }
 
 func newIndex(seed uint64) *index {
-	x := &index{feeds: make(map[horde.HomeTag]*feed)}
+	x := &index{sumSeed: maphash.MakeSeed(),
+		feeds: make(map[horde.HomeTag]*feed), sharded: make(map[horde.RequestID]uint16),
+		followed: make(map[int]*following),
+	}
 	for k := range x.queues {
 		x.queues[k] = match.NewQueue(horde.Kind(k), seed)
 	}
@@ -170,24 +182,32 @@ func (x *index) feed(node horde.NodeID) *feed {
 	f := x.feeds[tag]
 	if f == nil {
 		f = &feed{node: node, tag: tag}
-		f.reset()
+		f.reset(x.shards)
 		x.feeds[tag] = f
 	}
 	return f
 }
 
 // reset forgets what was told, not that the home exists.
-func (f *feed) reset() {
+func (f *feed) reset(shards int) {
 	f.newsSeq, f.workers, f.beacon = 0, false, beacon{}
+	if len(f.streams) != streamCount(shards) {
+		f.streams = make([]stream, streamCount(shards))
+	}
 	for k := range f.streams {
-		f.streams[k] = stream{tombs: map[horde.RequestID]tomb{}, hidden: map[horde.RequestID]mark{}}
+		f.streams[k] = newStream()
 	}
 }
 
-// complete tells whether all that the home has was asked for once.
-func (f *feed) complete() bool {
+func newStream() stream {
+	return stream{tombs: map[horde.RequestID]tomb{}, hidden: map[horde.RequestID]mark{}}
+}
+
+// complete tells whether all that the home has, and that is followed, was asked for once.
+// x.mu is held.
+func (x *index) complete(f *feed) bool {
 	for k := range f.streams {
-		if !f.streams[k].synced {
+		if !f.streams[k].synced && x.follows(k) {
 			return false
 		}
 	}
@@ -207,10 +227,18 @@ func (x *index) rebooted(f *feed, boot uint64) bool {
 
 // forget takes a home's offers out and forgets what it told. x.mu is held.
 func (x *index) forget(f *feed) {
-	for _, q := range x.queues {
+	for k, q := range x.queues {
+		if len(x.sharded) > 0 {
+			for id := range q.Home(f.tag) {
+				delete(x.sharded, id)
+			}
+			for id := range f.streams[k].hidden {
+				delete(x.sharded, id)
+			}
+		}
 		q.DropHome(f.tag)
 	}
-	f.reset()
+	f.reset(x.shards)
 }
 
 // put adds or replaces an offer of f and tells whether it has changed anything. x.mu is
@@ -234,6 +262,7 @@ func (x *index) put(f *feed, o *horde.Offer, now time.Time) (bool, error) {
 	if o.Open <= 0 {
 		return x.shut(f, kind, closed{ID: o.ID, Rev: o.Rev}, now), nil
 	}
+	x.evict(f, kind, o.ID)
 	old, there := x.told(f, kind, o.ID)
 	if !there && (q.HomeLen(f.tag) >= maxHomeOffers || x.len() >= maxOffers) {
 		return false, fmt.Errorf("%w: %s", errFull, f.node)
@@ -242,10 +271,17 @@ func (x *index) put(f *feed, o *horde.Offer, now time.Time) (bool, error) {
 	if err != nil || !changed {
 		return false, err
 	}
-	if there {
-		s.digest ^= old.hash(o.ID)
+	st := x.stream(kind, o.ID)
+	if !there {
+		if st = streamOf(&o.Shape, x.shards); st >= kinds {
+			x.sharded[o.ID] = uint16(st)
+		}
 	}
-	s.digest ^= mark{rev: o.Rev, open: int32(o.Open)}.hash(o.ID)
+	told := &f.streams[st]
+	if there {
+		told.digest ^= old.hash(o.ID)
+	}
+	told.digest ^= mark{rev: o.Rev, open: int32(o.Open)}.hash(o.ID)
 	delete(s.hidden, o.ID)
 	delete(s.tombs, o.ID)
 	if x.heard != nil {
@@ -270,8 +306,9 @@ func (x *index) shut(f *feed, kind horde.Kind, c closed, now time.Time) bool {
 	if !there {
 		return false
 	}
-	s.digest ^= old.hash(c.ID)
+	f.streams[x.stream(kind, c.ID)].digest ^= old.hash(c.ID)
 	delete(s.hidden, c.ID)
+	delete(x.sharded, c.ID)
 	x.queues[kind].Remove(c.ID)
 	if x.heard != nil {
 		x.heard(kind, c.ID, 0)
@@ -284,8 +321,27 @@ func (x *index) told(f *feed, kind horde.Kind, id horde.RequestID) (mark, bool) 
 	if m, ok := f.streams[kind].hidden[id]; ok {
 		return m, true
 	}
+	if teller, ok := x.queues[kind].Teller(id); !ok || teller != f.tag {
+		return mark{}, false
+	}
 	rev, open, ok := x.queues[kind].Revision(id)
 	return mark{rev: rev, open: int32(open)}, ok
+}
+
+// evict takes an offer out of the feed that told it, if that is not f: f has taken the request
+// over. x.mu is held.
+func (x *index) evict(f *feed, kind horde.Kind, id horde.RequestID) {
+	teller, ok := x.queues[kind].Teller(id)
+	if !ok || teller == f.tag {
+		return
+	}
+	if old := x.feeds[teller]; old != nil {
+		if m, ok := x.told(old, kind, id); ok {
+			old.streams[x.stream(kind, id)].digest ^= m.hash(id)
+		}
+	}
+	delete(x.sharded, id)
+	x.queues[kind].Remove(id)
 }
 
 // hide takes offers out that proved to be gone, until their home tells of them again.
@@ -298,7 +354,8 @@ func (x *index) hide(kind horde.Kind, ids ...horde.RequestID) {
 	}
 	for _, id := range ids {
 		rev, open, ok := q.Revision(id)
-		f := x.feeds[id.Home()]
+		teller, _ := q.Teller(id)
+		f := x.feeds[teller]
 		if !ok || f == nil {
 			continue
 		}

@@ -107,7 +107,7 @@ type checkIn struct {
 	profile *match.Profile // to match with: what is stored, but the models of this call
 	speed   float64
 	report  *uptimeReport // uptime to tell the ledger of, nil if not yet
-	fresh   bool          // the others do not know of the worker yet
+	fresh   bool          // the others do not know what the worker can do
 }
 
 // uptimeReport is uptime for the ledger.
@@ -135,6 +135,7 @@ func (l *live) checkIn(w horde.Worker, caps horde.Caps, now time.Time) checkIn {
 	since := now.Sub(x.checkedIn)
 	if x.checkedIn.IsZero() || since >= debounce || now.Sub(w.Created) < debounce {
 		in.report = x.accrue(w, since)
+		in.fresh = x.checkedIn.IsZero() || since > horde.StaleAfter || !capsEqual(&x.caps, &caps)
 		x.caps = caps
 		x.profile = match.NewProfile(x.kind, caps, l.models)
 		x.popProfile = x.profile
@@ -143,7 +144,7 @@ func (l *live) checkIn(w horde.Worker, caps horde.Caps, now time.Time) checkIn {
 	} else if c := x.effective(caps); !sameCaps(x.popProfile, c) {
 		x.popProfile = match.NewProfile(x.kind, *c, l.models)
 	}
-	in.profile, in.speed, in.fresh = x.popProfile, x.samples.mean(), x.told.IsZero()
+	in.profile, in.speed = x.popProfile, x.samples.mean()
 	return in
 }
 

@@ -55,6 +55,20 @@ type beacon struct {
 	Streams   [kinds]streamState `cbor:"1,keyasint"` // by kind
 	Idle      [kinds]int         `cbor:"2,keyasint"` // workers polling at this node without work
 	Delivered [kinds]int64       `cbor:"3,keyasint"` // raw things delivered to this home in the past minute
+
+	Divided int                    `cbor:"4,keyasint,omitempty"` // shards that there are
+	Shards  map[uint16]streamState `cbor:"5,keyasint,omitempty"` // by stream, of those that were told in
+}
+
+// state is that of a stream, with so many shards.
+func (b *beacon) state(stream, shards int) streamState {
+	switch {
+	case stream < kinds:
+		return b.Streams[stream]
+	case b.Divided == shards:
+		return b.Shards[uint16(stream)]
+	}
+	return streamState{}
 }
 
 // streamState is the state of a home's offers of a kind, as told up to Seq.
@@ -83,6 +97,9 @@ type syncRequest struct {
 	Snapshot uint64         `cbor:"2,keyasint,omitempty"` // of the first page; 0 asks for a new one
 	Offset   int            `cbor:"3,keyasint,omitempty"`
 	After    horde.WorkerID `cbor:"4,keyasint"` // workers: the last one seen
+
+	Stream int `cbor:"5,keyasint,omitempty"` // a shard's, of Subject's kind; 0: the kind's own
+	Shards int `cbor:"6,keyasint,omitempty"` // that there are, as far as the asker knows
 }
 
 type syncResponse struct {
@@ -105,6 +122,10 @@ type jobRequest struct {
 	Submission  *horde.Submission `cbor:"4,keyasint,omitempty"`
 	User        horde.UserID      `cbor:"5,keyasint,omitempty"`
 	Kind        horde.Kind        `cbor:"6,keyasint,omitempty"`
+	Workers     []cbor.RawMessage `cbor:"7,keyasint,omitempty"`  // workerRecords, of opWorkers
+	Changed     []horde.RequestID `cbor:"8,keyasint,omitempty"`  // of opChanged
+	Watch       bool              `cbor:"9,keyasint,omitempty"`  // opStatus: somebody waits at the asking node for changes
+	Models      []string          `cbor:"10,keyasint,omitempty"` // opOffersOf: only slots of offers that name them count
 }
 
 type jobOp uint8
@@ -115,6 +136,9 @@ const (
 	opSubmit
 	opActive
 	opOffersOf
+	opWorkers // tells, asks nothing
+	opChanged // tells, asks nothing
+	opTotals
 )
 
 type jobResponse struct {
@@ -123,6 +147,8 @@ type jobResponse struct {
 	Receipt *horde.Receipt                   `cbor:"3,keyasint,omitempty"`
 	Active  map[horde.Kind][]horde.RequestID `cbor:"4,keyasint,omitempty"`
 	Offers  []horde.Offer                    `cbor:"5,keyasint,omitempty"`
+	Slots   int                              `cbor:"6,keyasint,omitempty"` // open ones of all the user's offers, where Offers are but the first
+	Totals  *horde.Totals                    `cbor:"7,keyasint,omitempty"`
 }
 
 type claimResponse struct {
@@ -216,8 +242,13 @@ const (
 	maxRecords      = 4096
 )
 
-// decodeBatch reads a batch of a kind that its author, whose home tag is given, may send.
-func decodeBatch(data []byte, kind horde.Kind, tag horde.HomeTag) (*batch, error) {
+// errForeign: a message is about requests that its author does not keep, as far as we know.
+var errForeign = fmt.Errorf("%w: request of another home", errInvalid)
+
+// decodeBatch reads a batch of a kind whose author keeps requests of the homes that keeps
+// tells. An offer of another home's is errForeign: we may only not know yet that its author
+// has taken them over.
+func decodeBatch(data []byte, kind horde.Kind, keeps func(horde.HomeTag) bool) (*batch, error) {
 	if len(data) > MaxMessage {
 		return nil, fmt.Errorf("%w: %d bytes", errInvalid, len(data))
 	}
@@ -229,23 +260,23 @@ func decodeBatch(data []byte, kind horde.Kind, tag horde.HomeTag) (*batch, error
 		return nil, fmt.Errorf("%w: batch", errInvalid)
 	}
 	for i := range b.Offers {
-		if err := checkOffer(&b.Offers[i], kind, tag); err != nil {
+		if err := checkOffer(&b.Offers[i], kind, keeps); err != nil {
 			return nil, err
 		}
 	}
 	for _, c := range b.Closed {
-		if c.ID.Home() != tag {
-			return nil, fmt.Errorf("%w: request of another home", errInvalid)
+		if !keeps(c.ID.Home()) {
+			return nil, errForeign
 		}
 	}
 	return b, nil
 }
 
-func checkOffer(o *horde.Offer, kind horde.Kind, tag horde.HomeTag) error {
+func checkOffer(o *horde.Offer, kind horde.Kind, keeps func(horde.HomeTag) bool) error {
 	s := &o.Shape
 	switch {
-	case o.ID.Home() != tag:
-		return fmt.Errorf("%w: request of another home", errInvalid)
+	case !keeps(o.ID.Home()):
+		return errForeign
 	case s.Kind != kind:
 		return fmt.Errorf("%w: kind", errInvalid)
 	case o.Open <= 0 || o.Open > maxOpen || o.Running < 0 || o.AgeMS < 0 || o.Things < 0 || s.Tiles < 0:
@@ -275,6 +306,9 @@ func decodeNews(data []byte) (*news, error) {
 			if b.Streams[k].Open < 0 || b.Idle[k] < 0 || b.Delivered[k] < 0 {
 				return nil, fmt.Errorf("%w: beacon", errInvalid)
 			}
+		}
+		if b.Divided < 0 || b.Divided > MaxShards || len(b.Shards) > streamCount(MaxShards) {
+			return nil, fmt.Errorf("%w: beacon", errInvalid)
 		}
 	}
 	for i := range n.Workers {

@@ -128,7 +128,7 @@ func (e *Exchange) caughtUp(now time.Time) bool {
 			continue
 		}
 		f := e.index.feeds[m.ID.Tag()]
-		if f == nil && !settled || f != nil && !f.complete() {
+		if f == nil && !settled || f != nil && !e.index.complete(f) {
 			return false
 		}
 	}

@@ -47,9 +47,11 @@ func (e *Exchange) popNow(ctx context.Context, p horde.Pop) (horde.PopResult, er
 		return horde.PopResult{}, err
 	}
 	in := e.live.checkIn(w, caps, e.now())
-	if in.fresh {
-		e.announcer.nudge() // a new worker is news that requests at other nodes wait for
+	if in.fresh { // requests at other nodes wait for it, and may be posted there next
+		e.announcer.nudge()
+		e.tellWorker(ctx, w.ID)
 	}
+	e.followFor(ctx, w.Kind, caps.Models)
 	if in.report != nil {
 		e.reportUptime(ctx, w, in.report)
 	}
@@ -256,7 +258,7 @@ func (s *search) take(a *horde.Answer) {
 	}
 	var remote []horde.RequestID
 	for _, id := range a.Gone {
-		if id.Home() != s.e.tag {
+		if !s.e.keeps(s.e.self, id.Home()) {
 			remote = append(remote, id)
 		}
 	}
@@ -340,7 +342,7 @@ func (e *Exchange) callClaim(ctx context.Context, node horde.NodeID, c *horde.Cl
 	if res.Refusal != nil || res.Answer == nil {
 		return nil, fmt.Errorf("%w: %w", errRefused, res.Refusal.err())
 	}
-	if g := res.Answer.Grant; g != nil && (len(g.Jobs) == 0 || g.Request.Home() != node.Tag()) {
+	if g := res.Answer.Grant; g != nil && (len(g.Jobs) == 0 || !e.keeps(node, g.Request.Home())) {
 		return nil, fmt.Errorf("%w: %w", errRefused, errInvalid)
 	}
 	return res.Answer, nil

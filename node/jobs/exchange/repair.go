@@ -67,6 +67,7 @@ func (e *Exchange) runRepair(ctx context.Context) error {
 			}
 			e.live.sweep(now)
 			e.claims.sweep(now)
+			e.leaveIdle(now)
 		}
 		for _, f := range e.dueRepairs(now) {
 			if !g.TryGo(func() error { e.repair(ctx, f); return nil }) {
@@ -88,7 +89,7 @@ func (e *Exchange) dueRepairs(now time.Time) []*feed {
 			continue
 		}
 		f.repairAt = time.Time{}
-		if f.complete() && !f.missed() {
+		if e.index.complete(f) && !e.index.missed(f) {
 			continue // what was missing came after all
 		}
 		f.repairing = true
@@ -104,7 +105,7 @@ func (e *Exchange) repair(ctx context.Context, f *feed) {
 	e.index.mu.Lock()
 	defer e.index.mu.Unlock()
 	f.repairing = false
-	if err == nil && !f.complete() {
+	if err == nil && !e.index.complete(f) {
 		err = errRestart
 	}
 	if err == nil {
@@ -121,13 +122,17 @@ func (e *Exchange) repair(ctx context.Context, f *feed) {
 }
 
 func (e *Exchange) syncAll(ctx context.Context, f *feed) error {
-	for kind := range kinds {
+	shards := e.Shards()
+	for st := range streamCount(shards) {
 		e.index.mu.RLock()
-		s, b := &f.streams[kind], f.beacon.Streams[kind]
-		need := !s.synced || !s.seen.whole() || s.seen.low < b.Seq || s.seen.low == b.Seq && s.digest != b.Digest
+		need := false
+		if e.index.shards == shards && e.index.follows(st) {
+			s, b := &f.streams[st], f.beacon.state(st, shards)
+			need = !s.synced || !s.seen.whole() || s.seen.low < b.Seq || s.seen.low == b.Seq && s.digest != b.Digest
+		}
 		e.index.mu.RUnlock()
 		if need {
-			if err := e.syncOffers(ctx, f, horde.Kind(kind)); err != nil {
+			if err := e.syncOffers(ctx, f, st, shards); err != nil {
 				return err
 			}
 		}
@@ -148,9 +153,10 @@ var (
 	errNoUpdate = errors.New("a page without progress")
 )
 
-// syncOffers makes the feed's offers of a kind what the home has told, page by page. What
+// syncOffers makes the feed's offers of a stream what the home has told, page by page. What
 // gossip brings meanwhile is newer and stays.
-func (e *Exchange) syncOffers(ctx context.Context, f *feed, kind horde.Kind) error {
+func (e *Exchange) syncOffers(ctx context.Context, f *feed, stream, shards int) error {
+	kind := horde.Kind(kindOf(stream, shards))
 	e.index.mu.Lock()
 	s := &f.streams[kind]
 	s.fresh = make(map[horde.RequestID]struct{})
@@ -164,6 +170,9 @@ func (e *Exchange) syncOffers(ctx context.Context, f *feed, kind horde.Kind) err
 
 	have := make(map[horde.RequestID]struct{})
 	req := syncRequest{Subject: int(kind)}
+	if stream >= kinds {
+		req.Stream, req.Shards = stream, shards
+	}
 	for range maxPages {
 		res, offers, err := e.syncPage(ctx, f, req, kind)
 		if err != nil {
@@ -176,10 +185,10 @@ func (e *Exchange) syncOffers(ctx context.Context, f *feed, kind horde.Kind) err
 			return errRestart
 		}
 		if !res.More {
-			e.finishSync(f, kind, res, have)
+			e.finishSync(f, stream, shards, res, have)
 			return nil
 		}
-		if res.Next <= req.Offset {
+		if res.Next <= req.Offset || len(offers) == 0 {
 			return errNoUpdate
 		}
 		req.Snapshot, req.Offset = res.Snapshot, res.Next
@@ -201,7 +210,7 @@ func (e *Exchange) syncPage(ctx context.Context, f *feed, req syncRequest, kind 
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := checkOffer(o, kind, f.tag); err != nil {
+		if err := checkOffer(o, kind, e.keeping(f.node)); err != nil {
 			return nil, nil, err
 		}
 		offers[i] = *o
@@ -247,8 +256,9 @@ func (e *Exchange) takePage(f *feed, kind horde.Kind, boot uint64, offers []hord
 		o := &offers[i]
 		have[o.ID] = struct{}{}
 		if m, ok := s.hidden[o.ID]; ok { // told again: perhaps it is open after all
-			s.digest ^= m.hash(o.ID)
+			f.streams[e.index.stream(kind, o.ID)].digest ^= m.hash(o.ID)
 			delete(s.hidden, o.ID)
+			delete(e.index.sharded, o.ID)
 		}
 		_, touched := s.fresh[o.ID]
 		if _, err := e.index.put(f, o, now); err != nil {
@@ -263,10 +273,14 @@ func (e *Exchange) takePage(f *feed, kind horde.Kind, boot uint64, offers []hord
 }
 
 // finishSync takes out what the home has not told, and counts its batches as seen.
-func (e *Exchange) finishSync(f *feed, kind horde.Kind, res *syncResponse, have map[horde.RequestID]struct{}) {
+func (e *Exchange) finishSync(f *feed, stream, shards int, res *syncResponse, have map[horde.RequestID]struct{}) {
+	kind := horde.Kind(kindOf(stream, shards))
 	now := e.now()
 	e.index.mu.Lock()
 	defer e.index.mu.Unlock()
+	if e.index.shards != shards {
+		return // divided anew meanwhile
+	}
 	s := &f.streams[kind]
 	if e.index.feeds[f.tag] != f || f.boot != res.Boot || s.fresh == nil {
 		return // forgotten meanwhile: repair sees that it is not complete
@@ -275,20 +289,20 @@ func (e *Exchange) finishSync(f *feed, kind horde.Kind, res *syncResponse, have 
 	for id, rev := range e.index.queues[kind].Home(f.tag) {
 		_, told := have[id]
 		_, fresh := s.fresh[id]
-		if !told && !fresh {
+		if !told && !fresh && e.index.stream(kind, id) == stream {
 			gone = append(gone, closed{ID: id, Rev: rev})
 		}
 	}
 	for id, m := range s.hidden {
-		if _, told := have[id]; !told {
+		if _, told := have[id]; !told && e.index.stream(kind, id) == stream {
 			gone = append(gone, closed{ID: id, Rev: m.rev})
 		}
 	}
 	for _, c := range gone {
 		e.index.shut(f, kind, c, now)
 	}
-	s.seen.reach(res.Seq)
-	s.synced = true
+	f.streams[stream].seen.reach(res.Seq)
+	f.streams[stream].synced = true
 }
 
 // syncWorkers learns all workers of the feed's home.

@@ -34,6 +34,9 @@ func (e *Exchange) Accept(ctx context.Context, r horde.Request) (horde.Acceptanc
 	if err := e.accepts(&r); err != nil {
 		return horde.Acceptance{}, err
 	}
+	if e.superseded() {
+		return horde.Acceptance{}, errSuperseded
+	}
 	a, err := e.home.Accept(ctx, r)
 	if err != nil {
 		return a, err
@@ -55,13 +58,16 @@ func (e *Exchange) Cancel(ctx context.Context, id horde.RequestID) (horde.Status
 }
 
 func (e *Exchange) status(ctx context.Context, id horde.RequestID, req jobRequest) (horde.Status, error) {
-	home, err := e.homeOf(ctx, id.UUID, horde.RCRequestNotFound)
-	if err != nil {
-		return horde.Status{}, err
-	}
-	if home == e.self {
-		return e.ownStatus(ctx, req)
-	}
+	return askKeepers(ctx, e, id.UUID, horde.RCRequestNotFound, func(home horde.NodeID) (horde.Status, error) {
+		if home == e.self {
+			return e.ownStatus(ctx, req)
+		}
+		return e.statusAt(ctx, home, id, req)
+	})
+}
+
+func (e *Exchange) statusAt(ctx context.Context, home horde.NodeID, id horde.RequestID, req jobRequest) (horde.Status, error) {
+	req.Watch = req.Op == opStatus && e.waits.watched(id)
 	res, err := e.callJob(ctx, home, req)
 	if req.Op == opCancel && errors.Is(err, horde.RCUnavailable) {
 		return e.keepCancel(ctx, home, id, err)
@@ -79,11 +85,12 @@ func (e *Exchange) status(ctx context.Context, id horde.RequestID, req jobReques
 // before a cancellation takes the request out of it.
 func (e *Exchange) ownStatus(ctx context.Context, req jobRequest) (st horde.Status, err error) {
 	at := e.outlook(req.Request, e.now())
-	if req.Op == opCancel {
-		st, err = e.home.Cancel(ctx, req.Request)
-	} else {
-		st, err = e.home.Status(ctx, req.Request, req.Generations)
-	}
+	st, err = known(e, req.Request.UUID, horde.RCRequestNotFound, func() (horde.Status, error) {
+		if req.Op == opCancel {
+			return e.home.Cancel(ctx, req.Request)
+		}
+		return e.home.Status(ctx, req.Request, req.Generations)
+	})
 	if err != nil {
 		return st, err
 	}
@@ -95,21 +102,21 @@ func (e *Exchange) ownStatus(ctx context.Context, req jobRequest) (st horde.Stat
 // horde.RCUnavailable if its home cannot be asked for the moment and the result could not be
 // kept for it either.
 func (e *Exchange) Submit(ctx context.Context, s horde.Submission) (horde.Receipt, error) {
-	home, err := e.homeOf(ctx, s.Job.UUID, horde.RCInvalidJobID)
-	if err != nil {
-		return horde.Receipt{}, err
-	}
 	if s.Nonce.IsZero() {
 		if _, err := io.ReadFull(e.random, s.Nonce[:]); err != nil {
 			return horde.Receipt{}, fmt.Errorf("make nonce: %w", err)
 		}
 	}
-	var r horde.Receipt
-	if home == e.self {
-		r, err = e.ownSubmit(ctx, s)
-	} else if r, err = e.submitTo(ctx, home, s); errors.Is(err, horde.RCUnavailable) {
-		r, err = e.keepResult(ctx, home, s, err) // forward.go
-	}
+	r, err := askKeepers(ctx, e, s.Job.UUID, horde.RCInvalidJobID, func(home horde.NodeID) (horde.Receipt, error) {
+		if home == e.self {
+			return e.ownSubmit(ctx, s)
+		}
+		r, err := e.submitTo(ctx, home, s)
+		if errors.Is(err, horde.RCUnavailable) {
+			return e.keepResult(ctx, home, s, err) // forward.go
+		}
+		return r, err
+	})
 	if err != nil {
 		return horde.Receipt{}, err
 	}
@@ -133,7 +140,10 @@ func (e *Exchange) submitTo(ctx context.Context, home horde.NodeID, s horde.Subm
 
 // ownSubmit delivers a job of this home and counts its work.
 func (e *Exchange) ownSubmit(ctx context.Context, s horde.Submission) (horde.Receipt, error) {
-	r, err := e.home.Submit(ctx, s)
+	r, err := known(e, s.Job.UUID, horde.RCInvalidJobID, func() (horde.Receipt, error) { return e.home.Submit(ctx, s) })
+	if !errors.Is(err, horde.RCUnavailable) {
+		e.budgets.done(s.Job, s.State == "faulted")
+	}
 	if err == nil && int(r.Kind) < kinds && r.Things > 0 {
 		e.delivered.add(int(r.Kind), r.Things, e.now())
 	}
@@ -192,26 +202,34 @@ func (e *Exchange) PutBlob(ctx context.Context, name string, data []byte) error 
 
 // Blob reads a blob from the home of the request or job that its name begins with.
 func (e *Exchange) Blob(ctx context.Context, name string) ([]byte, error) {
-	home, err := e.blobHome(ctx, name)
+	id, err := blobID(name)
 	if err != nil {
 		return nil, err
 	}
-	if home == e.self {
-		return e.blobs.Get(ctx, name)
-	}
-	res, err := e.callBlob(ctx, home, blobRequest{Name: name})
-	if err != nil {
-		return nil, err
-	}
-	return res.Data, nil
+	return askKeepers(ctx, e, id, horde.RCRequestNotFound, func(home horde.NodeID) ([]byte, error) {
+		if home == e.self {
+			return known(e, id, horde.RCRequestNotFound, func() ([]byte, error) { return e.blobs.Get(ctx, name) })
+		}
+		res, err := e.callBlob(ctx, home, blobRequest{Name: name})
+		if err != nil {
+			return nil, err
+		}
+		return res.Data, nil
+	})
 }
 
+// blobHome returns where a blob is to be stored. A home that was away may have given its job
+// to its successor, which is the second: results of old jobs are rare, and go to the first.
 func (e *Exchange) blobHome(ctx context.Context, name string) (horde.NodeID, error) {
 	id, err := blobID(name)
 	if err != nil {
 		return "", err
 	}
-	return e.homeOf(ctx, id, horde.RCRequestNotFound)
+	list, err := e.keepersOf(ctx, id, horde.RCRequestNotFound)
+	if err != nil {
+		return "", err
+	}
+	return list[0], nil
 }
 
 func blobID(name string) (horde.UUID, error) {
@@ -220,26 +238,6 @@ func blobID(name string) (horde.UUID, error) {
 		return id, horde.Refuse(horde.RCRequestNotFound, "There is no such file.")
 	}
 	return id, nil
-}
-
-// homeOf returns the node that an id belongs to. An unknown one is confirmed against the
-// newest state of the ledger before it is refused as missing.
-func (e *Exchange) homeOf(ctx context.Context, id horde.UUID, missing horde.RC) (horde.NodeID, error) {
-	tag := id.Home()
-	if tag == e.tag {
-		return e.self, nil
-	}
-	m, ok := e.ledger.MemberByTag(tag)
-	if !ok && e.confirms.AllowN(e.now(), 1) {
-		if err := e.ledger.Sync(ctx); err != nil {
-			return "", unavailable("It is not known for the moment where this request is. Please try again.", err)
-		}
-		m, ok = e.ledger.MemberByTag(tag)
-	}
-	if !ok || !m.Active {
-		return "", &horde.Error{RC: missing, Msg: fmt.Sprintf("There is nothing with the id %s.", id)}
-	}
-	return m.ID, nil
 }
 
 const homeAway = "The node that keeps this request cannot be reached for the moment. Please try again."
@@ -290,7 +288,7 @@ func (e *Exchange) HandleJob(ctx context.Context, from horde.NodeID, req []byte)
 	if err != nil {
 		return nil, err
 	}
-	res, err := e.serveJob(ctx, r)
+	res, err := e.serveJob(ctx, from, r)
 	if errors.Is(err, errInvalid) {
 		return nil, fmt.Errorf("job request from %s: %w", from, err)
 	}
@@ -304,9 +302,12 @@ func (e *Exchange) HandleJob(ctx context.Context, from horde.NodeID, req []byte)
 	return encode(res)
 }
 
-func (e *Exchange) serveJob(ctx context.Context, r *jobRequest) (*jobResponse, error) {
+func (e *Exchange) serveJob(ctx context.Context, from horde.NodeID, r *jobRequest) (*jobResponse, error) {
 	switch r.Op {
 	case opStatus, opCancel:
+		if r.Watch {
+			e.audience.sit(from, r.Request, e.now()) // before it is read
+		}
 		st, err := e.ownStatus(ctx, *r)
 		return &jobResponse{Status: &st}, err
 	case opSubmit:
@@ -318,7 +319,15 @@ func (e *Exchange) serveJob(ctx context.Context, r *jobRequest) (*jobResponse, e
 	case opActive:
 		return &jobResponse{Active: e.home.Active(r.User)}, nil
 	case opOffersOf:
-		return &jobResponse{Offers: e.ownOffersOf(r.User, r.Kind)}, nil
+		offers, slots := e.ownOffersOf(r.User, r.Kind, r.Models...)
+		return &jobResponse{Offers: offers, Slots: slots}, nil
+	case opWorkers:
+		return e.hearWorkers(from, r.Workers)
+	case opChanged:
+		return e.hearChanged(from, r.Changed)
+	case opTotals:
+		t := e.totals.here()
+		return &jobResponse{Totals: &t}, nil
 	}
 	return nil, errInvalid
 }
@@ -330,14 +339,14 @@ func (e *Exchange) HandleBlob(ctx context.Context, from horde.NodeID, req []byte
 		return nil, err
 	}
 	id, err := blobID(r.Name)
-	if err != nil || id.Home() != e.tag {
+	if err != nil || !e.keeps(e.self, id.Home()) {
 		return nil, fmt.Errorf("%w: blob of another home asked for by %s", errInvalid, from)
 	}
 	res := &blobResponse{}
 	if r.Put {
 		err = e.blobs.Put(ctx, r.Name, r.Data)
 	} else {
-		res.Data, err = e.blobs.Get(ctx, r.Name)
+		res.Data, err = known(e, id, horde.RCRequestNotFound, func() ([]byte, error) { return e.blobs.Get(ctx, r.Name) })
 	}
 	if err != nil {
 		refusal, err := refusalOf(err)

@@ -11,11 +11,11 @@ import (
 )
 
 // Waiting counts a user's jobs that nobody took yet, at all homes.
-func (e *Exchange) Waiting(user horde.UserID, kind horde.Kind) int {
+func (e *Exchange) Waiting(user horde.UserID, kind horde.Kind, models ...string) int {
 	e.index.mu.RLock()
 	defer e.index.mu.RUnlock()
 	if q := e.index.queue(kind); q != nil {
-		return q.Slots(user)
+		return q.Slots(user, models...)
 	}
 	return 0
 }
@@ -168,7 +168,7 @@ func (e *Exchange) Stats() Stats {
 		if tag == e.tag {
 			continue
 		}
-		h := HomeStats{Node: f.node, Heard: now.Sub(f.heard), Complete: f.complete() && !f.missed(), Failures: f.failures}
+		h := HomeStats{Node: f.node, Heard: now.Sub(f.heard), Complete: e.index.complete(f) && !e.index.missed(f), Failures: f.failures}
 		for k, q := range e.index.queues {
 			h.Offers[k] = q.HomeLen(tag)
 		}

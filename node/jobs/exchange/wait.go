@@ -15,8 +15,9 @@ const (
 	// retryWake is how long after a worker was woken for an offer that is still open the next
 	// ones are: the first may have gone, or may not get it.
 	retryWake = 25 * time.Millisecond
-	// askHome is how often who waits for a request of another home should look.
-	askHome = time.Second
+	// askHome is how often who waits for a request of another home should look, beside when
+	// the home tells of a change.
+	askHome = 30 * time.Second
 )
 
 // waits holds who waits here: clients for a change of a request, workers for a job that fits.

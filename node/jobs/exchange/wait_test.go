@@ -206,3 +206,59 @@ func (h *fakeHome) set(id horde.RequestID, refused bool) {
 	}
 	h.blacklist[id] = refused
 }
+
+// Who waits at one node for a request of another hears of changes at once, told by its home.
+func TestWaitersElsewhereAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := federate(t, "a", "b")
+		settle(time.Second)
+		f.wire.set(func() { f.wire.drop = func(_, _ horde.NodeID, _ string) bool { return true } }) // not by gossip
+		a, b := f.nodes["a"], f.nodes["b"]
+		id := a.ask(alice)
+		changed, _, stop := b.Watch(id)
+		defer stop()
+		if _, err := b.Status(f.ctx, id, false); err != nil { // the first look subscribes
+			t.Fatal(err)
+		}
+		for i := range 2 {
+			began := time.Now()
+			a.OfferChanged(f.nodes["a"].home.offer(id))
+			select {
+			case <-changed:
+			case <-time.After(time.Minute):
+				t.Fatalf("change %d is not told", i)
+			}
+			if took := time.Since(began); took > 10*time.Millisecond {
+				t.Errorf("change %d was told after %v, want one call's time", i, took)
+			}
+		}
+
+		f.wire.set(func() { f.wire.cut[[2]horde.NodeID{"a", "b"}] = true })
+		a.home.end(id) // nobody hears
+		settle(2 * tellBudget)
+		f.wire.set(func() { clear(f.wire.cut) })
+		select {
+		case <-changed:
+			t.Fatal("woken through a cut link")
+		default:
+		}
+		b.Connected("a")
+		select {
+		case <-changed:
+		case <-time.After(time.Second):
+			t.Error("not woken when the home came back")
+		}
+
+		settle(watchTTL + 2*sweepAudience) // nobody looked for long
+		if n := len(a.audience.by); n != 0 {
+			t.Errorf("%d requests are still watched", n)
+		}
+	})
+}
+
+// offer returns a copy of a request's offer.
+func (h *fakeHome) offer(id horde.RequestID) horde.Offer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return *h.requests[id]
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -88,6 +89,7 @@ type bucket struct {
 	group *group
 	payer *payer
 	items heap[*item]
+	slots int   // open ones of the items
 	at    int32 // place in the group's heap
 }
 
@@ -163,12 +165,59 @@ func (q *Queue) Len() int { return len(q.items) }
 // Totals adds up the offers.
 func (q *Queue) Totals() Totals { return q.totals }
 
-// Slots is the number of open slots that a payer has in the queue.
-func (q *Queue) Slots(payer horde.UserID) int {
-	if p := q.payers[payer]; p != nil {
+// Slots is the number of open slots that a payer has in the queue: in all, or, with models, in
+// the offers that name them, where an offer counts once for each that it names.
+func (q *Queue) Slots(payer horde.UserID, models ...string) int {
+	p := q.payers[payer]
+	switch {
+	case p == nil:
+		return 0
+	case len(models) == 0:
 		return p.slots
 	}
-	return 0
+	n := 0
+	for _, m := range models {
+		for g := range q.named[m] {
+			if b := p.buckets[g]; b != nil {
+				n += b.slots
+			}
+		}
+	}
+	return n
+}
+
+// Told is Slots of the offers that one home told, and at most most of these offers as they
+// would be told at the given time.
+func (q *Queue) Told(home horde.HomeTag, payer horde.UserID, most int, now time.Time, models ...string) (offers []horde.Offer, slots int) {
+	p := q.payers[payer]
+	if p == nil {
+		return nil, 0
+	}
+	for g, b := range p.buckets {
+		times := 1
+		if len(models) > 0 {
+			times = 0
+			for _, m := range models {
+				if slices.Contains(g.shape.Models, m) {
+					times++
+				}
+			}
+		}
+		if times == 0 {
+			continue
+		}
+		for _, x := range b.items {
+			if x.home != home {
+				continue
+			}
+			slots += times * int(x.open)
+			if len(offers) < most {
+				o, _ := q.Offer(x.id, now)
+				offers = append(offers, o)
+			}
+		}
+	}
+	return offers, slots
 }
 
 // Loads returns what waits for each model that an offer names. An offer that names several
@@ -230,6 +279,15 @@ func (q *Queue) Remove(id horde.RequestID) bool {
 	}
 	q.unlink(x)
 	return true
+}
+
+// Teller returns the tag that an offer was put with: its home's, or that of who stands in.
+func (q *Queue) Teller(id horde.RequestID) (tag horde.HomeTag, ok bool) {
+	x := q.items[id]
+	if x == nil {
+		return tag, false
+	}
+	return x.home, true
 }
 
 // DropHome takes all offers of a home out and returns how many there were.
@@ -378,6 +436,7 @@ func (q *Queue) count(x *item, sign int) {
 	g.count += sign
 	g.load.Jobs += sign * load.Jobs
 	g.load.Things += int64(sign) * load.Things
+	x.bucket.slots += sign * int(x.open)
 	x.bucket.payer.slots += sign * int(x.open)
 	q.totals.Requests += sign
 	q.totals.Slots += sign * int(x.open)

@@ -12,6 +12,7 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/fxamacker/cbor/v2"
 
+	"hordenode/internal/emptyfile"
 	"hordenode/internal/horde"
 )
 
@@ -136,6 +137,9 @@ func Open(cfg Config) (*Store, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := emptyfile.Remove(cfg.Dir); err != nil {
+		return nil, err
 	}
 	db, err := badger.Open(badger.DefaultOptions(cfg.Dir).
 		WithSyncWrites(true).WithDetectConflicts(false).WithNumVersionsToKeep(1).WithMetricsEnabled(false).
