@@ -7,6 +7,9 @@
 //	Put ─► size, quota ─► tmp/… written, synced ─► renamed to <shard>/<name>, folder synced
 //	Sweep deletes by age, package jobs deletes by id when a request ends.
 //
+// A Disk keeps them in a folder, an S3 in a bucket of any server that speaks that protocol; an
+// S3 also gives presigned addresses, by which workers and clients go past the node.
+//
 // Package blobtest is the suite that every Store passes. Who may read or write a blob, and at
 // which node it is, is decided elsewhere.
 package blob
@@ -27,6 +30,8 @@ type Store interface {
 	Put(ctx context.Context, name string, data []byte) error
 	// Get returns a blob. If there is none, the error is RCRequestNotFound and fs.ErrNotExist.
 	Get(ctx context.Context, name string) ([]byte, error)
+	// Names returns the names of the blobs that a request or job has.
+	Names(ctx context.Context, id horde.UUID) ([]string, error)
 	// Has tells whether there is a blob of that name.
 	Has(ctx context.Context, name string) bool
 	// Delete deletes a blob. That there is none is no error.

@@ -26,6 +26,13 @@ type Config struct {
 	Now func() time.Time // time.Now
 }
 
+// What a store takes on if it is not told otherwise.
+const (
+	defaultMaxBlob = 16 << 20
+	defaultQuota   = 10 << 30
+	defaultKeepFor = 120 * time.Minute
+)
+
 // tmp is the folder of what is being written.
 const tmp = "tmp"
 
@@ -45,13 +52,13 @@ var _ Store = (*Disk)(nil)
 // stopped is deleted.
 func Open(cfg Config) (*Disk, error) {
 	if cfg.MaxBlob == 0 {
-		cfg.MaxBlob = 16 << 20
+		cfg.MaxBlob = defaultMaxBlob
 	}
 	if cfg.Quota == 0 {
-		cfg.Quota = 10 << 30
+		cfg.Quota = defaultQuota
 	}
 	if cfg.KeepFor == 0 {
-		cfg.KeepFor = 120 * time.Minute
+		cfg.KeepFor = defaultKeepFor
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

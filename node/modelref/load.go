@@ -8,20 +8,39 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 )
 
-// maxSize is the largest reference that is read, in bytes.
-const maxSize = 32 << 20
+// MaxSize is the largest reference that is read, in bytes.
+const MaxSize = 32 << 20
+
+// maxModels is how many models a reference may have.
+const maxModels = 100_000
 
 // errTooLarge is returned for a reference above maxSize.
 var errTooLarge = errors.New("reference is larger than 32 MB")
 
-// load reads a source: a built-in one, a file, or over http.
+// errHash is returned for a source that is not what its #sha256= says.
+var errHash = errors.New("reference has another hash")
+
+// load reads a source and checks its hash, if it names one.
 func (s *Store) load(ctx context.Context, src string) ([]byte, error) {
+	src, hash, pinned := strings.Cut(src, "#sha256=")
+	data, err := s.read(ctx, src)
+	if err != nil || !pinned {
+		return data, err
+	}
+	if sum := sha256.Sum256(data); !strings.EqualFold(hash, hex.EncodeToString(sum[:])) {
+		return nil, errHash
+	}
+	return data, nil
+}
+
+// read reads a built-in source, a file, or an address.
+func (s *Store) read(ctx context.Context, src string) ([]byte, error) {
 	if data, ok := builtin(src); ok {
 		return data, nil
 	}
@@ -33,30 +52,25 @@ func (s *Store) load(ctx context.Context, src string) ([]byte, error) {
 		data, err := readAll(f)
 		return data, errors.Join(err, f.Close())
 	}
+	if s.cfg.Fetch == nil {
+		return nil, errors.New("fetch reference: this node calls no addresses")
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, src, nil)
+	data, err := s.cfg.Fetch.Get(ctx, src, MaxSize)
 	if err != nil {
 		return nil, fmt.Errorf("fetch reference: %w", err)
 	}
-	resp, err := s.cfg.HTTP.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("fetch reference: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }() // read only: nothing can be lost
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("fetch reference: status %d", resp.StatusCode)
-	}
-	return readAll(resp.Body)
+	return data, nil
 }
 
-// readAll reads up to maxSize bytes.
+// readAll reads up to MaxSize bytes.
 func readAll(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxSize+1))
+	data, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read reference: %w", err)
-	case len(data) > maxSize:
+	case len(data) > MaxSize:
 		return nil, errTooLarge
 	}
 	return data, nil
@@ -67,6 +81,15 @@ func readAll(r io.Reader) ([]byte, error) {
 func (s *Store) copyPath(src string) string {
 	sum := sha256.Sum256([]byte(src))
 	return filepath.Join(s.cfg.Dir, "modelref-"+hex.EncodeToString(sum[:])+".json")
+}
+
+// shown is a source as logs have it: an address without its user and query, which may hold
+// secrets.
+func shown(src string) string {
+	if u, err := url.Parse(src); err == nil && u.Host != "" {
+		return u.Scheme + "://" + u.Host + u.Path
+	}
+	return src
 }
 
 // readCopy returns the last good copy of a source.
@@ -88,7 +111,7 @@ func (s *Store) keepCopy(ctx context.Context, src string, data []byte) {
 		return
 	}
 	if err := writeFile(path, data); err != nil {
-		s.cfg.Log.WarnContext(ctx, "model reference not kept", "source", src, "err", err)
+		s.cfg.Log.WarnContext(ctx, "model reference not kept", "source", shown(src), "err", err)
 	}
 }
 

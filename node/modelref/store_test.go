@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"hordenode/internal/horde"
+	"hordenode/internal/outbound"
 )
 
 const imageRef = `{
@@ -155,6 +157,14 @@ func TestEmptyStoreKnowsNothing(t *testing.T) {
 	}
 }
 
+// local is a client that may call this machine.
+func local(t *testing.T) *outbound.Client {
+	t.Helper()
+	c := outbound.New(outbound.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	t.Cleanup(c.Close)
+	return c
+}
+
 // A source that fails, or turns to garbage, is replaced by its last good copy, also by a
 // node that starts anew.
 func TestLastGoodCopy(t *testing.T) {
@@ -168,7 +178,7 @@ func TestLastGoodCopy(t *testing.T) {
 		_, _ = w.Write([]byte(*answer.Load()))
 	}))
 	defer srv.Close()
-	cfg := Config{Texts: []string{srv.URL + "/db.json"}, Dir: t.TempDir()}
+	cfg := Config{Texts: []string{srv.URL + "/db.json"}, Dir: t.TempDir(), Fetch: local(t)}
 
 	set(textRef)
 	s := Open(t.Context(), cfg)
@@ -198,7 +208,7 @@ func TestLastGoodCopy(t *testing.T) {
 
 func TestSizeIsBounded(t *testing.T) {
 	zeros := zeros{}
-	if _, err := readAll(io.LimitReader(zeros, maxSize+1)); !errors.Is(err, errTooLarge) {
+	if _, err := readAll(io.LimitReader(zeros, MaxSize+1)); !errors.Is(err, errTooLarge) {
 		t.Errorf("a byte too much: %v, want %v", err, errTooLarge)
 	}
 	if data, err := readAll(io.LimitReader(zeros, 1000)); err != nil || len(data) != 1000 {
@@ -221,7 +231,7 @@ func TestSourceThatHangs(t *testing.T) {
 	}))
 	defer srv.Close()
 	defer close(release)
-	s := Open(t.Context(), Config{Texts: []string{srv.URL}, Timeout: 50 * time.Millisecond})
+	s := Open(t.Context(), Config{Texts: []string{srv.URL}, Fetch: local(t), Timeout: 50 * time.Millisecond})
 	if s.Known(horde.KindText, "X-7B") {
 		t.Error("it knows a model")
 	}

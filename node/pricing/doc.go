@@ -9,10 +9,15 @@
 //	check-in List.Uptime ──► what 600 s of being there earn
 //
 // The rules are those of spec/kudos.md sections 4 to 6 and 12 to 14. What an image costs is
-// learned from published prices: see image.go and the program in fit.
+// learned from published prices (image.go and the program in fit), unless the operator has a
+// network of floats (Model).
 package pricing
 
-import "hordenode/internal/horde"
+import (
+	"sync/atomic"
+
+	"hordenode/internal/horde"
+)
 
 // Models is what prices depend on of the model references. *modelref.Store implements it.
 type Models interface {
@@ -26,11 +31,38 @@ type Models interface {
 
 // A List is a price list: the rules plus the model references they look up.
 type List struct {
-	models Models
+	models  Models
+	network atomic.Pointer[Model] // nil: the fitted network
 }
 
-// NewList returns the price list for the given references.
+// NewList returns the price list for the given references. Images cost what the fitted
+// network says.
 func NewList(models Models) *List { return &List{models: models} }
+
+// Use prices images by m from now on, nil for the fitted network. What was quoted before is
+// settled as it was quoted.
+func (l *List) Use(m *Model) { l.network.Store(m) }
+
+// ImageModel names what images are priced by: "fitted", or the SHA-256 of the operator's file.
+func (l *List) ImageModel() string {
+	if m := l.network.Load(); m != nil {
+		return m.Hash()
+	}
+	return "fitted"
+}
+
+// base returns N: see Image.Base, which is N by the fitted network.
+func (l *List) base(i Image) horde.Kudos {
+	m := l.network.Load()
+	if m == nil {
+		return i.Base()
+	}
+	n, ok := m.Price(i)
+	if !ok {
+		n = i.Legacy()
+	}
+	return n + i.extras()
+}
 
 // Load is how busy the federation is; it decides what is served without kudos up front.
 type Load struct {

@@ -29,43 +29,51 @@ const (
 	atProcessor  = 39
 )
 
-// Features returns the network's view of a payload, in units of 1/One (spec/kudos.md
-// section 12.2). It returns false for a payload with a control type or post-processor that
-// the published prices do not know.
+// Features is vector in units of 1/One.
 func Features(i Image) (x [Inputs]int32, ok bool) {
-	x[0] = fixed(float64(i.Height) / 1024)
-	x[1] = fixed(float64(i.Width) / 1024)
-	x[2] = fixed(float64(i.Steps) / 100)
-	x[3] = fixed(i.CFG / 30)
-	x[4], x[5] = One, One // how much is redrawn; the same, with a control type
+	v, ok := vector(i)
+	for n, f := range v {
+		x[n] = fixed(f)
+	}
+	return x, ok
+}
+
+// vector returns a network's view of a payload (spec/kudos.md section 12.2). It returns false
+// for a payload with a control type or post-processor that the published prices do not know.
+func vector(i Image) (x [Inputs]float64, ok bool) {
+	x[0] = float64(i.Height) / 1024
+	x[1] = float64(i.Width) / 1024
+	x[2] = float64(i.Steps) / 100
+	x[3] = i.CFG / 30
+	x[4], x[5] = 1, 1 // how much is redrawn; the same, with a control type
 	if i.Source && i.ControlType == "" {
-		x[4] = fixed(i.Denoise)
+		x[4] = i.Denoise
 	}
 	if i.Source && i.ControlType != "" {
-		x[5] = fixed(i.Denoise)
+		x[5] = i.Denoise
 	}
 	for n, b := range []bool{i.Karras, i.HiresFix, i.Source, i.Mask} {
 		if b {
-			x[6+n] = One
+			x[6+n] = 1
 		}
 	}
 	sampler := slices.Index(samplers, i.Sampler)
 	if sampler < 0 {
 		sampler = slices.Index(samplers, "k_euler")
 	}
-	x[atSampler+sampler] = One
+	x[atSampler+sampler] = 1
 	control := slices.Index(controls, i.ControlType)
 	if control < 0 {
 		return x, false
 	}
-	x[atControl+control] = One
-	x[atProcessing+slices.Index(processings, i.processing())] = One
+	x[atControl+control] = 1
+	x[atProcessing+slices.Index(processings, i.processing())] = 1
 	for _, p := range i.PostProcessing {
 		n := slices.Index(processors, p)
 		if n < 0 {
 			return x, false
 		}
-		x[atProcessor+n] += One
+		x[atProcessor+n]++
 	}
 	return x, true
 }

@@ -101,7 +101,7 @@ func (i Image) Legacy() horde.Kudos {
 func (l *List) ImageQuote(i Image, o Order) horde.Quote {
 	pre, post := Surcharge(i, o)
 	return horde.Quote{
-		Job:     i.Base(),
+		Job:     l.base(i),
 		Tax:     ImageTax(o.ExtraSources),
 		PrePPM:  pre,
 		PostPPM: post,
@@ -121,7 +121,7 @@ func (l *List) ImageEstimate(i Image, o Order) float64 {
 	}
 	m := ModelMultiplier(l.models.Baseline(model), "", false)
 	pre, post := Surcharge(i, o)
-	burnt := (i.Base().Float()*ppm(pre) + 1) * ppm(post)
+	burnt := (l.base(i).Float()*ppm(pre) + 1) * ppm(post)
 	return burnt*float64(o.N)*float64(m) + 1
 }
 

@@ -7,10 +7,11 @@ import (
 )
 
 // A Network is a fitted function from Features to the seconds that a job takes on a
-// reference machine: fully connected layers, ReLU between them, 16-bit weights. It is
+// reference machine: the mean of several networks that were trained alike from different
+// beginnings, each of fully connected layers, ReLU between them, 16-bit weights. It is
 // evaluated in integers, so every node finds the same price on every machine.
 type Network struct {
-	layers []layer
+	nets [][]layer
 }
 
 // A layer has out rows of in weights. Weights count in units of 1/One, biases in units of
@@ -21,10 +22,11 @@ type layer struct {
 	biases  []int32
 }
 
-// NewNetwork returns the network of a blob that AppendLayer made. It has Inputs inputs and
-// one output.
+// NewNetwork returns the network of a blob that AppendLayer made. Each of its networks has
+// Inputs inputs and ends with its first layer of one output.
 func NewNetwork(blob []byte) (*Network, error) {
 	n := &Network{}
+	var layers []layer
 	in := Inputs
 	for len(blob) > 0 {
 		l, rest, err := readLayer(blob)
@@ -32,11 +34,14 @@ func NewNetwork(blob []byte) (*Network, error) {
 			return nil, err
 		}
 		if l.in != in {
-			return nil, fmt.Errorf("price network: layer %d has %d inputs, want %d", len(n.layers), l.in, in)
+			return nil, fmt.Errorf("price network: layer %d has %d inputs, want %d", len(layers), l.in, in)
 		}
-		n.layers, blob, in = append(n.layers, l), rest, l.out
+		layers, blob, in = append(layers, l), rest, l.out
+		if l.out == 1 {
+			n.nets, layers, in = append(n.nets, layers), nil, Inputs
+		}
 	}
-	if in != 1 {
+	if len(layers) > 0 || len(n.nets) == 0 {
 		return nil, fmt.Errorf("price network: %d outputs, want 1", in)
 	}
 	return n, nil
@@ -84,24 +89,33 @@ const least = 140
 
 // Centiseconds returns the time of a job in hundredths of a second.
 func (n *Network) Centiseconds(x [Inputs]int32) int64 {
+	sum := int64(0)
+	for _, layers := range n.nets {
+		sum += run(layers, x)
+	}
+	return max(divRound(divRound(sum*100, int64(len(n.nets))), One*One), least)
+}
+
+// run evaluates one network, in units of 1/One².
+func run(layers []layer, x [Inputs]int32) int64 {
 	in := make([]int64, Inputs, 256)
 	for i, v := range x {
 		in[i] = int64(v)
 	}
 	out := make([]int64, 0, 256)
-	for depth, l := range n.layers {
+	for depth, l := range layers {
 		out = out[:0]
 		for o := range l.out {
 			sum := int64(l.biases[o])
 			for i, w := range l.weights[o*l.in : (o+1)*l.in] {
 				sum += int64(w) * in[i]
 			}
-			if depth < len(n.layers)-1 {
+			if depth < len(layers)-1 {
 				sum = max(sum, 0) / One
 			}
 			out = append(out, sum)
 		}
 		in, out = out, in
 	}
-	return max(divRound(in[0]*100, One*One), least)
+	return in[0]
 }

@@ -31,8 +31,16 @@ func TestNetworkBlob(t *testing.T) {
 			t.Errorf("a blob cut at %d is accepted", cut)
 		}
 	}
-	if _, err := NewNetwork(append(blob, blob...)); err == nil {
+	if _, err := NewNetwork(append(blob, AppendLayer(nil, []int16{1, 1}, []int32{0})...)); err == nil {
 		t.Error("layers that do not fit are accepted")
+	}
+	higher := AppendLayer(nil, make([]int16, Inputs), []int32{4 * One * One / 2}) // 2 s, whatever comes in
+	two, err := NewNetwork(append(blob, higher...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := two.Centiseconds([Inputs]int32{2 * One}); got != 250 { // of 3 s and 2 s
+		t.Errorf("the mean of two networks is %d, want 250", got)
 	}
 }
 

@@ -1,6 +1,6 @@
-// Command fit makes the image prices of package pricing: it trains a small network on a
-// table of published prices, rounds its weights to 16 bits, and says how well it predicts
-// rows that it has not seen.
+// Command fit makes the image prices of package pricing: it trains small networks on a
+// table of published prices, rounds their weights to 16 bits, and says how well they predict
+// rows that they have not seen.
 //
 //	go run ./node/pricing/fit -dir node/pricing
 //
@@ -24,6 +24,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"hordenode/internal/horde"
 	"hordenode/node/pricing"
@@ -32,24 +33,22 @@ import (
 func main() {
 	dir := flag.String("dir", "node/pricing", "folder of package pricing")
 	seed := flag.Uint64("seed", 1, "of the initial weights and the order of rows")
+	nets := flag.Int("nets", 3, "how many are trained; the mean of them is the price")
 	epochs := flag.Int("epochs", 500, "passes over the rows")
 	flag.Parse()
-	if err := run(*dir, *seed, *epochs, os.Stdout); err != nil {
+	if err := run(*dir, *seed, *nets, *epochs, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "fit:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string, seed uint64, epochs int, out io.Writer) error {
+func run(dir string, seed uint64, nets, epochs int, out io.Writer) error {
 	rows, err := readAll(filepath.Join(dir, "testdata", "image_prices.csv"), filepath.Join(dir, "testdata", "recorded_prices.csv"))
 	if err != nil {
 		return err
 	}
 	recorded, err := readAll(filepath.Join(dir, "testdata", "recorded_prices.csv"))
 	if err != nil {
-		return err
-	}
-	if err := writeAnchors(filepath.Join(dir, "anchors.csv"), rows, recorded); err != nil {
 		return err
 	}
 	var train, held []row
@@ -62,21 +61,41 @@ func run(dir string, seed uint64, epochs int, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "%d rows to learn from, %d held out\n", len(train), len(held))
 
-	rnd := rand.New(rand.NewPCG(seed, 0))
-	n := newNet(rnd, 128, 128, 64)
-	n.train(rnd, train, epochs, func(epoch int) {
-		if epoch%50 == 0 {
-			fmt.Fprintf(out, "epoch %d: learned %v, held out %v\n", epoch, measure(n.price, train), measure(n.price, held))
-		}
-	})
-	blob := n.quantise()
+	blob := trainAll(out, seed, nets, epochs, train, held)
 	fitted, err := pricing.NewNetwork(blob)
 	if err != nil {
 		return err
 	}
 	rounded := func(r row) horde.Kudos { return pricing.KudosOf(fitted.Centiseconds(r.features)) }
-	fmt.Fprintf(out, "in 16 bits: learned %v, held out %v\n", measure(rounded, train), measure(rounded, held))
+	fmt.Fprintf(out, "%d in 16 bits: learned %v, held out %v\n", nets, measure(rounded, train), measure(rounded, held))
+	if err := writeAnchors(filepath.Join(dir, "anchors.csv"), rows, recorded, rounded); err != nil {
+		return err
+	}
 	return os.WriteFile(filepath.Join(dir, "image.weights"), blob, 0o644)
+}
+
+// trainAll trains several networks at once and returns them in the form that package pricing
+// evaluates.
+func trainAll(out io.Writer, seed uint64, nets, epochs int, train, held []row) []byte {
+	blobs := make([][]byte, nets)
+	var mu sync.Mutex // guards out
+	var wg sync.WaitGroup
+	for k := range nets {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(seed, uint64(k)))
+			n := newNet(rnd, 128, 128, 64)
+			n.train(rnd, train, epochs, func(epoch int) {
+				if epoch%50 == 0 {
+					mu.Lock()
+					defer mu.Unlock()
+					fmt.Fprintf(out, "network %d, epoch %d: learned %v, held out %v\n", k, epoch, measure(n.price, train), measure(n.price, held))
+				}
+			})
+			blobs[k] = n.quantise()
+		})
+	}
+	wg.Wait()
+	return slices.Concat(blobs...)
 }
 
 // A row is one payload of the tables as the network sees it.
@@ -134,8 +153,13 @@ func (r row) common() bool {
 		slices.Contains([]float64{1, 1.5, 5, 7, 7.5}, i.CFG) && i.Steps <= 60 && len(i.PostProcessing) <= 2
 }
 
-// writeAnchors writes the common ones of rows and all that were seen in recorded calls.
-func writeAnchors(path string, rows, recorded []row) error {
+// farOff is the relative error from which on a published price is charged as published,
+// however rare its payload.
+const farOff = 0.04
+
+// writeAnchors writes the common ones of rows, those that the fit is far from, and all that
+// were seen in recorded calls.
+func writeAnchors(path string, rows, recorded []row, fitted func(row) horde.Kudos) error {
 	records := [][]string{pricing.PublishedColumns}
 	for _, r := range recorded {
 		records = append(records, r.price.Row())
@@ -144,7 +168,7 @@ func writeAnchors(path string, rows, recorded []row) error {
 		return slices.ContainsFunc(recorded, func(o row) bool { return o.features == r.features })
 	}
 	for _, r := range rows {
-		if r.common() && !isRecorded(r) {
+		if (r.common() || measure(fitted, []row{r}).worst > farOff) && !isRecorded(r) {
 			records = append(records, r.price.Row())
 		}
 	}
