@@ -80,6 +80,14 @@ func (r registry) Transfer(ctx context.Context, t api.Transfer) error {
 	return r.Client.Transfer(ctx, ledger.Transfer(t))
 }
 
+func (r registry) Transfers(ctx context.Context, ts []api.Transfer) ([]error, error) {
+	all := make([]ledger.Transfer, len(ts))
+	for i, t := range ts {
+		all[i] = ledger.Transfer(t)
+	}
+	return r.Client.Transfers(ctx, all)
+}
+
 func (r registry) UpdateWorker(ctx context.Context, c api.WorkerChange) (horde.Worker, error) {
 	return r.Client.UpdateWorker(ctx, ledger.WorkerChange(c))
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +24,22 @@ func (n *Node) listenAdmin() (err error) {
 		return fmt.Errorf("cannot listen on %s: %w", n.cfg.AdminListen, err)
 	}
 	n.onClose(func() error { return ignoreClosed(n.admin.Close()) })
+	return nil
+}
+
+// checkAdmin tells what is wrong with the address of the operator's port: metrics and profiles
+// have no password, so it must be one that the internet cannot reach.
+func checkAdmin(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("admin address %q is not HOST:PORT: %w", address, err)
+	}
+	if host == "localhost" {
+		return nil
+	}
+	if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() && !ip.IsPrivate() {
+		return fmt.Errorf("admin address %q: want an address of this machine or of a private network; metrics and profiles have no password", address)
+	}
 	return nil
 }
 
@@ -78,5 +95,15 @@ func (n *Node) metrics() *prometheus.Registry {
 	count("jobs_granted_total", "Jobs of this home handed out since the start.", func() float64 { return float64(n.home.Counters().Granted) })
 	count("jobs_delivered_total", "Jobs of this home delivered since the start.", func() float64 { return float64(n.home.Counters().Delivered) })
 	count("jobs_aborted_total", "Jobs of this home that were not delivered in time since the start.", func() float64 { return float64(n.home.Counters().Aborted) })
+	gauge("waiting_clients", "Clients and workers that wait here for news.", func() float64 { return float64(n.api.Waiting()) })
+	if c := n.ipcheck; c != nil {
+		count("ip_checks_total", "Addresses that the reputation service was asked about.", func() float64 { return float64(c.Counters().Asked) })
+		count("ip_checks_unsafe_total", "Addresses that it held for unsafe.", func() float64 { return float64(c.Counters().Unsafe) })
+		count("ip_checks_failed_total", "Looks at addresses that counted as safe because the service did not answer.", func() float64 { return float64(c.Counters().Failed) })
+	}
+	gauge("standby_bytes", "Copies of other homes' requests that are kept here.", func() float64 { return float64(n.standby.Bytes()) })
+	count("unprotected_items_total", "Requests, results and the like that no backup had when they were acknowledged, since the start.", func() float64 { return float64(n.copier.Unprotected()) })
+	count("bans_withdrawn_requests_total", "Requests of banned users that this node withdrew since the start.", func() float64 { return float64(n.bars.withdrawn.Load()) })
+	count("revoked_waits_total", "Long polls that were ended because their key was revoked, since the start.", func() float64 { return float64(n.bars.ended.Load()) })
 	return reg
 }

@@ -66,7 +66,11 @@ func TestFormsCrossNodes(t *testing.T) {
 		t.Errorf("source image at the far alchemist = %s", got)
 	}
 	paints := pop(carol.At(reader), "painter", 1, "GFPGAN")
-	fetch(t, "PUT", paints.Forms[0].Upload, []byte("a new face"))
+	face, err := base64.StdEncoding.DecodeString(pixel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch(t, "PUT", paints.Forms[0].Upload, face)
 
 	submit := func(r nodetest.REST, id, state string, result map[string]any) {
 		t.Helper()
@@ -83,7 +87,7 @@ func TestFormsCrossNodes(t *testing.T) {
 			t.Fatalf("status at %s = %+v", n.Name, s)
 		}
 		address, _ := s.Forms[2].Result["GFPGAN"].(string)
-		if got := string(fetch(t, "GET", address, nil)); got != "a new face" {
+		if got := string(fetch(t, "GET", address, nil)); got != string(face) {
 			t.Errorf("image at %s = %q", n.Name, got)
 		}
 	}

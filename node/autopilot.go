@@ -7,6 +7,7 @@ import (
 
 	"hordenode/consensus"
 	"hordenode/internal/horde"
+	"hordenode/p2p"
 )
 
 const (
@@ -26,6 +27,7 @@ type sight struct {
 	voter     bool
 	connected bool
 	caughtUp  bool
+	hidden    bool          // known not to be dialable: it would have to be reached through others
 	missing   time.Duration // since it was last connected
 }
 
@@ -54,7 +56,7 @@ func nextStep(self horde.NodeID, sights []sight, strangers []horde.NodeID) step 
 		}
 	}
 	eligible := func(s sight) bool {
-		return s.server && !s.voter && s.member.Voter && s.connected && s.caughtUp
+		return s.server && !s.voter && s.member.Voter && s.connected && s.caughtUp && !s.hidden
 	}
 	candidates := slices.IndexFunc(sights, eligible)
 	able := voters
@@ -67,8 +69,16 @@ func nextStep(self horde.NodeID, sights []sight, strangers []horde.NodeID) step 
 		if !s.voter || s.member.ID == self {
 			continue
 		}
-		replaceable := candidates >= 0 && s.missing > deadAfter && healthy > (voters-1)/2
-		if !s.member.Voter && voters > 1 || replaceable {
+		left := healthy
+		if s.connected {
+			left--
+		}
+		barred, dead := !s.member.Voter && voters > 1, candidates >= 0 && s.missing > deadAfter
+		switch {
+		case !barred && !dead, left <= (voters-1)/2: // those left could not go on without it
+		case s.connected && candidates >= 0 && voters <= wantVoters: // four that are there can lose one, two cannot
+			return step{"promote", sights[candidates].member.ID}
+		default: // with a dead one, two that are there need no more than each other, and three of four would
 			return step{"demote", s.member.ID}
 		}
 	}
@@ -92,6 +102,12 @@ func (n *Node) autopilot(ctx context.Context) error {
 		}
 		if !n.group.IsLeader() {
 			clear(seen)
+			continue
+		}
+		if me, ok := n.ledger.Member(n.self); ok && me.Suspended { // others go on with the ledger
+			if err := n.group.TransferLeadership(); err != nil {
+				n.log.DebugContext(ctx, "a suspended leader finds no successor yet", "err", err)
+			}
 			continue
 		}
 		sights, strangers, err := n.look(ctx, seen)
@@ -132,7 +148,7 @@ func (n *Node) look(ctx context.Context, seen map[horde.NodeID]time.Time) (sight
 	}
 	connected := map[horde.NodeID]bool{n.self: true}
 	for _, p := range n.host.Peers() {
-		connected[p.ID] = p.Connected
+		connected[p.ID] = p.Connected && !p.Relayed // raft does not go through relays
 	}
 	for _, s := range servers {
 		if m, ok := n.ledger.Member(horde.NodeID(s.ID)); !ok || !m.Active {
@@ -152,7 +168,7 @@ func (n *Node) look(ctx context.Context, seen map[horde.NodeID]time.Time) (sight
 			s.server, s.voter = true, servers[i].Voter
 		}
 		if s.server && !s.voter && s.connected && m.ID != n.self {
-			s.caughtUp = n.caughtUp(ctx, m.ID)
+			s.caughtUp, s.hidden = n.caughtUp(ctx, m.ID)
 		}
 		sights = append(sights, s)
 	}
@@ -171,12 +187,13 @@ func compareIDs(a, b horde.NodeID) int {
 	return 0
 }
 
-// caughtUp asks a learner how far it is.
-func (n *Node) caughtUp(ctx context.Context, id horde.NodeID) bool {
+// caughtUp asks a learner how far it is, and whether it is known not to be dialable.
+func (n *Node) caughtUp(ctx context.Context, id horde.NodeID) (caughtUp, hidden bool) {
 	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
 	st, err := n.askStatus(ctx, id)
-	return err == nil && !st.Full && st.Applied+promoteLag >= n.group.Applied() && st.Applied > 0
+	caughtUp = err == nil && !st.Full && st.Applied+promoteLag >= n.group.Applied() && st.Applied > 0
+	return caughtUp, st.Dialable == p2p.DialableNo.String()
 }
 
 // tick stamps the ledger with the leader's clock and state hash, so that time passes for

@@ -21,6 +21,7 @@ func TestNextStep(t *testing.T) {
 	dead := func(s *sight) { s.connected, s.caughtUp, s.missing = false, false, deadAfter+time.Second }
 	behind := func(s *sight) { s.caughtUp = false }
 	barred := func(s *sight) { s.member.Voter = false }
+	hidden := func(s *sight) { s.hidden = true }
 	stranger := func(s *sight) { s.server, s.voter = false, false }
 
 	for _, tt := range []struct {
@@ -36,10 +37,17 @@ func TestNextStep(t *testing.T) {
 		{"three members: the first learner", []sight{voter("a"), learner("b"), learner("c")}, nil, step{"promote", "b"}},
 		{"three members, one behind: wait for it", []sight{voter("a"), learner("b"), with(learner("c"), behind)}, nil, step{}},
 		{"three members, one away: wait for it", []sight{voter("a"), with(learner("b"), gone), learner("c")}, nil, step{}},
+		{"a learner that nobody can dial is passed over", []sight{voter("a"), with(learner("b"), hidden), learner("c"), learner("d")}, nil, step{"promote", "c"}},
+		{"a learner that nobody can dial counts as none", []sight{voter("a"), with(learner("b"), hidden), learner("c")}, nil, step{}},
+		{"nor does it take a dead voter's place", []sight{voter("a"), with(voter("b"), dead), voter("c"), with(learner("d"), hidden)}, nil, step{}},
 		{"half way", []sight{voter("a"), voter("b"), learner("c")}, nil, step{"promote", "c"}},
 		{"enough", []sight{voter("a"), voter("b"), voter("c"), learner("d")}, nil, step{}},
 		{"a learner that may not vote", []sight{voter("a"), with(learner("b"), barred), learner("c")}, nil, step{}},
 		{"a voter that may not vote any more", []sight{voter("a"), with(voter("b"), barred), voter("c")}, nil, step{"demote", "b"}},
+		{"a voter that may not vote any more, and somebody for it: that one first", []sight{voter("a"), with(voter("b"), barred), voter("c"), learner("d")}, nil, step{"promote", "d"}},
+		{"then it", []sight{voter("a"), with(voter("b"), barred), voter("c"), voter("d"), learner("e")}, nil, step{"demote", "b"}},
+		{"one that may not vote and is away", []sight{voter("a"), with(with(voter("b"), barred), gone), voter("c"), learner("d")}, nil, step{"demote", "b"}},
+		{"a voter that may not vote any more, but is needed", []sight{voter("a"), with(voter("b"), barred), with(voter("c"), gone)}, nil, step{}},
 		{"a voter away for a minute", []sight{voter("a"), with(voter("b"), gone), voter("c"), learner("d")}, nil, step{}},
 		{"a dead voter and somebody for it", []sight{voter("a"), with(voter("b"), dead), voter("c"), learner("d")}, nil, step{"demote", "b"}},
 		{"a dead voter and nobody for it", []sight{voter("a"), with(voter("b"), dead), voter("c")}, nil, step{}},

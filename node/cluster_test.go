@@ -21,6 +21,7 @@ type popped struct {
 type textStatus struct {
 	Done        bool
 	Waiting     int
+	Processing  int
 	Finished    int
 	Generations []struct {
 		Text       string

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"hordenode/internal/horde"
+	"hordenode/ledger"
+	"hordenode/node/blob"
+	"hordenode/node/ipcheck"
 )
 
 // Config is everything an operator may choose. DefaultConfig fills in what most keep.
@@ -31,11 +34,18 @@ type Config struct {
 	TrustedProxies []netip.Prefix // peers whose X-Forwarded-For is believed
 	ImageModels    []string       // files or URLs of image model references; none: a short built-in one
 	TextModels     []string       // likewise for texts
+	KudosModel     string         // file of a network that prices images; empty: the fitted one
 	// OutboundAllow are networks that webhooks and source images may be called at although they
 	// are not public: loopback in tests, a private bucket. Empty: none.
 	OutboundAllow []netip.Prefix
 	OutboundRoots *x509.CertPool // authorities of their certificates; nil: the system's
 	WorkerIPCheck bool           // ask a reputation service about workers' addresses
+	// WorkerIPService is that service's URL, see ipcheck.Config. It may hold a key, so it is not
+	// logged.
+	WorkerIPService string
+
+	// Logins are the providers that people may log in with, besides API keys. They need PublicURL.
+	Logins []Login
 
 	Profile     string // "lan" or "wan": raft's timeouts
 	AdminListen string // HOST:PORT for metrics and pprof; empty = off
@@ -48,8 +58,14 @@ type Config struct {
 	// Ballast is the size in bytes of the file that is given up when the disk is full; negative:
 	// 256 MiB on disks of 10 GiB and more.
 	Ballast int64
+	// S3 is the store that this node keeps images in; nil: the folder Data/blobs. The node's id
+	// is added to Prefix.
+	S3 *blob.S3Config
 	// TestSnapshotAfter makes the log be shortened after so few entries. For tests only.
 	TestSnapshotAfter uint64
+	// TestLedgerVersion makes this node one of an older program, which knows no later version of
+	// the ledger. For tests of upgrades only; 0: what the program knows.
+	TestLedgerVersion int
 	// Exit ends the process when its disk hangs and nothing else would; may be nil.
 	Exit func(code int)
 
@@ -58,11 +74,16 @@ type Config struct {
 	Out     io.Writer // what a person should read once: the admin's key, the addresses
 
 	Policy Policy // what this node takes part in
+	Reach  Reachability
+	Shards int    // into how many topics a federation that is founded divides its offers; 0: one
 	Region string // where it is, as its operator names it; may be empty
 	// Link tells whether the link to another member is whole: tests cut links with it. It
 	// is asked often and must answer at once. nil: all are.
 	Link func(peer horde.NodeID) bool
 
+	// TakeOverAfter is how long a home must be silent before its backup takes its requests
+	// over; 0 = 60 s.
+	TakeOverAfter time.Duration
 	// AutopilotEvery is how often the leader looks after its members; 0 = 500 ms.
 	AutopilotEvery time.Duration
 	// TickEvery is how often the leader stamps the ledger with its clock and hash; 0 = 2 s.
@@ -108,14 +129,27 @@ func (c *Config) Validate() error {
 			bad("public URL %q is not http(s)://HOST", c.PublicURL)
 		}
 	}
+	if err := c.checkLogins(); err != nil {
+		errs = append(errs, err)
+	}
 	if c.Profile != "lan" && c.Profile != "wan" {
 		bad("profile %q is neither lan nor wan", c.Profile)
 	}
+	if c.AdminListen != "" {
+		if err := checkAdmin(c.AdminListen); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if c.WorkerIPCheck {
-		bad("the worker IP check needs a reputation service, which this version cannot be given yet")
+		if err := ipcheck.CheckURL(c.WorkerIPService); err != nil {
+			bad("the worker IP check needs the URL of a reputation service: %w", err)
+		}
 	}
 	if err := c.Policy.Validate(); err != nil {
 		errs = append(errs, err)
+	}
+	if c.Shards < 0 || c.Shards > ledger.MaxShards {
+		bad("%d shards: want 0 to %d", c.Shards, ledger.MaxShards)
 	}
 	if len(c.Region) > 64 {
 		bad("region %q: want at most 64 bytes", c.Region)
@@ -137,6 +171,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Version == "" {
 		c.Version = d.Version
+	}
+	if c.TakeOverAfter == 0 {
+		c.TakeOverAfter = defaultTakeOverAfter
 	}
 	if c.AutopilotEvery == 0 {
 		c.AutopilotEvery = 500 * time.Millisecond

@@ -23,9 +23,17 @@ func (n *Node) serveControl(ctx context.Context) error {
 	mux.HandleFunc("GET /status", n.controlStatus)
 	mux.HandleFunc("GET /members", n.controlMembers)
 	mux.HandleFunc("POST /members/{name}/{do}", n.controlMember)
+	mux.HandleFunc("POST /upgrade", n.controlUpgrade)
 	mux.HandleFunc("POST /invite", n.controlInvite)
 	mux.HandleFunc("POST /users", n.controlUser)
+	n.controlAdmin(mux)
+	mux.HandleFunc("PUT /patrons", n.controlPatrons)
 	mux.HandleFunc("GET /backup", n.controlBackup)
+	mux.HandleFunc("GET /shards", n.controlShards)
+	mux.HandleFunc("PUT /shards", n.controlShards)
+	mux.HandleFunc("GET /content", n.controlContents)
+	mux.HandleFunc("PUT /content/{kind}", n.controlSetContent)
+	mux.HandleFunc("DELETE /content/{kind}", n.controlSetContent)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: quiet()}
 	return serve(ctx, srv, n.control)
 }
@@ -52,14 +60,18 @@ func (n *Node) controlMembers(w http.ResponseWriter, r *http.Request) {
 }
 
 func (n *Node) controlMember(w http.ResponseWriter, r *http.Request) {
+	do := r.PathValue("do")
+	if measure, ok := measureOf(do); ok {
+		n.controlDiscipline(w, r, measure)
+		return
+	}
 	m, ok := n.memberNamed(r.PathValue("name"))
 	if !ok {
 		writeError(w, http.StatusNotFound, fmt.Sprintf("No member is called %q.", r.PathValue("name")))
 		return
 	}
-	do := r.PathValue("do")
 	if do != "promote" && do != "demote" && do != "remove" {
-		writeError(w, http.StatusNotFound, "Members can be promoted, demoted or removed.")
+		writeError(w, http.StatusNotFound, "Members can be promoted, demoted, suspended, expelled, readmitted or removed.")
 		return
 	}
 	if err := n.changeMember(r.Context(), m, do); err != nil {
@@ -111,6 +123,25 @@ func (n *Node) memberNamed(name string) (horde.Member, bool) {
 		}
 	}
 	return horde.Member{}, false
+}
+
+func (n *Node) controlUpgrade(w http.ResponseWriter, r *http.Request) {
+	var q struct {
+		Force bool `json:"force"`
+	}
+	if !readJSON(w, r, &q) {
+		return
+	}
+	v, err := n.Upgrade(r.Context(), q.Force)
+	if errors.Is(err, errNotHeard) {
+		writeError(w, http.StatusConflict, err.Error())
+		return
+	}
+	if err != nil {
+		answerError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]ledger.Version{"version": v})
 }
 
 func (n *Node) controlInvite(w http.ResponseWriter, r *http.Request) {

@@ -22,11 +22,13 @@ import (
 //	federation.json  which federation this is and who its members were when it was joined
 //	boot             when the node was last started; numbers its sessions in the ledger
 //	secret           signs upload and download addresses, 0600
+//	sharedkeys.key   what the ids of shared keys in the ledger are sealed with, 0600
 //	archive/         every entry of the log, if archived
 //	ballast          room that is given up when the disk is full
 //	heal, recover    what the next start has to do first, if anything
 //	ledger/          raft log and ledger state: can be fetched again from the others
 //	local/, blobs/   this node's requests, outbox and images: nowhere else
+//	standby/         sealed copies of other homes' requests
 //	models/          last good copies of the model references
 //	control.sock     the operator's commands, while the node runs
 type dataDir struct {

@@ -69,7 +69,7 @@ const genesisFile = "genesis"
 // node, the anonymous account and the admin, whose key is shown once, now. Only the key's
 // hash is in the command.
 func (n *Node) invent() error {
-	g, err := ledger.NewFounding(n.asMember(), ledger.Config{}, n.rand)
+	g, err := ledger.NewFounding(n.asMember(), ledger.Config{Shards: n.cfg.Shards}, n.rand)
 	if err != nil {
 		return err
 	}
@@ -120,8 +120,12 @@ func (n *Node) found() error {
 func (n *Node) founded() bool { return n.machine.Head().Cluster == n.cluster }
 
 func (n *Node) writeGenesis(ctx context.Context) error {
+	more, err := n.foundSealKey()
+	if err != nil {
+		return err
+	}
 	batch, err := ledger.EncodeBatch(ledger.Batch{
-		Origin: n.self, Boot: n.proposer.boot, Seq: 1, Commands: []ledger.Command{{Data: n.genesis}},
+		Origin: n.self, Boot: n.proposer.boot, Seq: 1, Commands: append([]ledger.Command{{Data: n.genesis}}, more...),
 	}, n.sign)
 	if err != nil {
 		return err
@@ -134,8 +138,13 @@ func (n *Node) writeGenesis(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(results) != 1 || results[0].RC != "" {
-		return fmt.Errorf("refused: %v", results)
+	if len(results) != 1+len(more) {
+		return fmt.Errorf("%d answers to %d commands", len(results), 1+len(more))
+	}
+	for _, r := range results {
+		if r.RC != "" {
+			return fmt.Errorf("refused: %v", results)
+		}
 	}
 	n.proposer.boot, err = n.dir.nextBoot() // the genesis was a session of its own
 	return err
@@ -147,6 +156,7 @@ func (n *Node) asMember() horde.Member {
 	return horde.Member{
 		ID: n.self, Name: n.cfg.Name, PublicKey: n.key.Public().(ed25519.PublicKey),
 		Addrs: n.cfg.Announce, URL: n.URL(), Voter: true, Active: true,
+		Ledger: uint16(n.cfg.supported()),
 	}
 }
 

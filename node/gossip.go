@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"hordenode/internal/horde"
@@ -12,7 +13,9 @@ import (
 
 // network is what exchange sees of p2p.
 type network struct {
-	host   *p2p.Host
+	host *p2p.Host
+
+	mu     sync.RWMutex // guards topics
 	topics map[string]*p2p.Topic
 }
 
@@ -23,7 +26,9 @@ func (w *network) Call(ctx context.Context, to horde.NodeID, proto string, req [
 
 // Publish tells all members.
 func (w *network) Publish(ctx context.Context, topic string, data []byte) error {
+	w.mu.RLock()
 	t, ok := w.topics[topic]
+	w.mu.RUnlock()
 	if !ok {
 		return fmt.Errorf("unknown topic %s", topic)
 	}
@@ -37,9 +42,19 @@ func (n *Node) openGossip() error {
 		exchange.ProtoJob:   n.exchange.HandleJob,
 		exchange.ProtoSync:  n.exchange.HandleSync,
 	} {
-		n.host.Handle(proto, p2p.Limits{Request: 8 << 20, Response: 64 << 20}, h)
+		n.host.Handle(proto, p2p.Limits{Request: 8 << 20, Response: 64 << 20, Relayed: true}, h)
 	}
 	n.host.Handle(exchange.ProtoBlob, p2p.Limits{Request: 32 << 20, Response: 32 << 20}, n.exchange.HandleBlob)
+	if err := n.joinTopics(); err != nil {
+		return err
+	}
+	n.host.OnConnect(n.exchange.Connected)
+	n.host.OnConnect(func(id horde.NodeID) { n.relay.Wake(id.Tag()) })
+	return nil
+}
+
+// joinTopics takes part in the topics that every node is in.
+func (n *Node) joinTopics() error {
 	for _, t := range []struct {
 		name     string
 		validate func(horde.NodeID, []byte) exchange.Verdict
@@ -56,8 +71,6 @@ func (n *Node) openGossip() error {
 		}
 		n.network.topics[t.name] = topic
 	}
-	n.host.OnConnect(n.exchange.Connected)
-	n.host.OnConnect(func(id horde.NodeID) { n.relay.Wake(id.Tag()) })
 	return nil
 }
 

@@ -32,6 +32,7 @@ type diskGuard struct {
 	log           *slog.Logger
 
 	isLow atomic.Bool
+	slow  slowness // of guardDisk alone
 }
 
 const (
@@ -140,6 +141,12 @@ func (n *Node) guardDisk(ctx context.Context) error {
 			return err
 		}
 		if n.disk.isLow.Load() && n.group.IsLeader() && n.voters() > 1 {
+			if err := n.group.TransferLeadership(); err != nil {
+				n.log.WarnContext(ctx, "leadership was not handed over", "err", err)
+			}
+		}
+		if n.group.IsLeader() && n.voters() > 1 && n.disk.slow.seen(n.group.Stats().LogWrite) {
+			n.log.WarnContext(ctx, "the disk is slow: leadership is handed over", "write", n.group.Stats().LogWrite)
 			if err := n.group.TransferLeadership(); err != nil {
 				n.log.WarnContext(ctx, "leadership was not handed over", "err", err)
 			}

@@ -22,6 +22,10 @@ func (n *Node) newAPI(secret []byte, port string) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	providers, err := n.openLogins()
+	if err != nil {
+		return nil, err
+	}
 	return api.New(api.Config{
 		NodeName: n.cfg.Name, Port: p, Version: n.cfg.Version,
 		PublicURL:      n.cfg.PublicURL,
@@ -29,6 +33,8 @@ func (n *Node) newAPI(secret []byte, port string) (*api.Server, error) {
 		Documents:      os.DirFS(filepath.Join(n.cfg.Data, "documents")), // of the operator; need not be there
 		TrustedProxies: n.cfg.TrustedProxies,
 		NoRateLimits:   n.cfg.NoRateLimits,
+		Limits:         n.limits,
+		Endpoints:      n.endpoints(),
 		TestAPIKeys:    n.cfg.TestAPIKeys,
 		Now:            time.Now,
 		Log:            n.log.With("part", "api"),
@@ -36,6 +42,7 @@ func (n *Node) newAPI(secret []byte, port string) (*api.Server, error) {
 		Accounts:  n.ledger,
 		Registry:  registry{n.ledger},
 		Community: community{n.ledger},
+		Book:      shown{n},
 		Board:     n.exchange,
 		Live:      n.exchange,
 		Models:    n.models,
@@ -43,54 +50,67 @@ func (n *Node) newAPI(secret []byte, port string) (*api.Server, error) {
 		Requirements: func(model string) api.Requirements {
 			return api.Requirements(n.models.Requirements(model))
 		},
-		Watch: n.exchange,
-		NSFW:  n.isNSFW,
+		Watch: n.exchange, Totals: n.exchange.Totals,
+		NSFW: n.isNSFW,
 		SuspectPrompt: func(ctx context.Context, u horde.UserID) error {
 			return n.ledger.SuspectUser(ctx, u, ledger.SuspicionCorruptPrompt)
 		},
+		Blocks:   blocks{n.ledger},
+		Passkey:  n.ledger.UserByPasskey,
+		UnsafeIP: n.unsafeIP(),
+		SuspectWorker: func(ctx context.Context, w horde.WorkerID) error {
+			return n.ledger.SuspectWorker(ctx, w, ledger.SuspicionUnsafeIP)
+		},
 		Outbound:         n.downloads(),
+		Presign:          n.presign(),
 		WebhookSecret:    func(u horde.UserID) string { return webhook.Secret(secret, u) },
 		Addresses:        n.addresses,
+		Providers:        providers,
+		Logins:           logins{n.ledger},
 		AddressElsewhere: n.addressElsewhere,
 	})
 }
 
-// handler is all that the node serves over HTTP: the API, what hordenode adds to it under
-// /api/fed/v1, and the page at /. When ctx ends, so do the page's event streams, which
-// would otherwise keep the node from stopping.
+// endpoints are what the node itself serves: what hordenode adds to the API under /api/fed/v1,
+// and the front page.
+func (n *Node) endpoints() []api.Endpoint {
+	page := web.Handler(n)
+	return []api.Endpoint{
+		{Method: "POST", Path: pathJoin, Handler: http.HandlerFunc(n.serveJoin), Body: maxJoinSize},
+		{Method: "GET", Path: "/api/fed/v1/nodes", Handler: http.HandlerFunc(n.serveNodes)},
+		{Method: "GET", Path: "/api/fed/v1/members", Handler: http.HandlerFunc(n.serveMembers)},
+		{Method: "GET", Path: "/api/fed/v1/ledger/head", Handler: http.HandlerFunc(n.serveHead)},
+		{Method: "GET", Path: "/api/fed/v1/overview", Handler: page},
+		{Method: "GET", Path: "/api/fed/v1/events", Handler: page, Patience: longestStream},
+		{Method: "GET", Path: "/{$}", Handler: page, Page: true},
+		{Method: "GET", Path: "/assets/{name}", Handler: page, Page: true, Exempt: true},
+	}
+}
+
+// longestStream is how long somebody may watch the overview before their browser has to ask
+// again, which it does by itself.
+const longestStream = 2 * time.Hour
+
+// handler is all that the node serves over HTTP. When ctx ends, so do the requests that wait,
+// which would otherwise keep the node from stopping.
 func (n *Node) handler(ctx context.Context) http.Handler {
-	fed := http.NewServeMux()
-	fed.HandleFunc("POST "+pathJoin, n.serveJoin)
-	fed.HandleFunc("GET /api/fed/v1/nodes", n.serveNodes)
-	fed.HandleFunc("GET /api/fed/v1/members", n.serveMembers)
-	fed.HandleFunc("GET /api/fed/v1/ledger/head", n.serveHead)
-	page, rest := web.Handler(n), n.api.Handler()
+	rest := n.api.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch p := r.URL.Path; {
-		case p == pathJoin, p == "/api/fed/v1/nodes", p == "/api/fed/v1/members", p == "/api/fed/v1/ledger/head":
-			w.Header().Set("Access-Control-Allow-Origin", "*")
-			fed.ServeHTTP(w, r)
-		case p == "/", strings.HasPrefix(p, "/assets/"), p == "/api/fed/v1/overview", p == "/api/fed/v1/events":
+		if r.URL.Path == "/api/v2/status/heartbeat" && !n.isReady() {
+			w.Header().Set("Retry-After", "1")
+			writeError(w, http.StatusServiceUnavailable, "This node is not ready yet.")
+			return
+		}
+		if n.refusesWork(w, r) {
+			return
+		}
+		if waits(r) {
 			until, cancel := context.WithCancel(r.Context())
 			defer cancel()
 			defer context.AfterFunc(ctx, cancel)()
-			page.ServeHTTP(w, r.WithContext(until))
-		default:
-			if p == "/api/v2/status/heartbeat" && !n.isReady() {
-				writeError(w, http.StatusServiceUnavailable, "This node is not ready yet.")
-				return
-			}
-			if n.refusesWork(w, r) {
-				return
-			}
-			if waits(r) {
-				until, cancel := context.WithCancel(r.Context())
-				defer cancel()
-				defer context.AfterFunc(ctx, cancel)()
-				r = r.WithContext(until)
-			}
-			rest.ServeHTTP(w, r)
+			r = r.WithContext(until)
 		}
+		rest.ServeHTTP(w, r)
 	})
 }
 

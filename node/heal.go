@@ -54,6 +54,8 @@ type greeting struct {
 	Boot    uint64 `json:"boot"`    // of the process; in an answer the highest known of the asker
 	Applied uint64 `json:"applied"` // by it; in an answer the highest that the asker claimed as a voter
 	Voter   bool   `json:"voter"`
+
+	Ledger ledger.Version `json:"ledger,omitempty"` // the newest that the sender's program knows; 0 = 1
 }
 
 // acquaintances is what a node remembers of the others' greetings.
@@ -87,6 +89,7 @@ func (a *acquaintances) meet(from horde.NodeID, g greeting, own uint64, now time
 		known.Applied = 0 // a learner has promised nothing
 	}
 	known.Boot = max(known.Boot, g.Boot)
+	known.Ledger = max(g.Ledger, 1)
 	a.seen[from] = known
 	return known
 }
@@ -120,7 +123,7 @@ func raftProtocol(epoch uint64) string {
 }
 
 func (n *Node) greeting() greeting {
-	g := greeting{Epoch: n.fed.Epoch, Boot: n.proposer.boot, Applied: n.group.Applied()}
+	g := greeting{Epoch: n.fed.Epoch, Boot: n.proposer.boot, Applied: n.group.Applied(), Ledger: n.cfg.supported()}
 	if servers, err := n.group.Servers(); err == nil {
 		for _, s := range servers {
 			g.Voter = g.Voter || s.ID == string(n.self) && s.Voter
@@ -140,7 +143,7 @@ func (n *Node) handleHello(ctx context.Context, from horde.NodeID, req []byte) (
 		n.log.WarnContext(ctx, "a node of an earlier epoch is refused: the federation was recovered without it", "node", from, "its_epoch", g.Epoch, "epoch", n.fed.Epoch)
 	}
 	boot, _, _ := n.ledger.Origin(from)
-	return json.Marshal(greeting{Epoch: n.fed.Epoch, Boot: max(boot, known.Boot), Applied: known.Applied})
+	return json.Marshal(greeting{Epoch: n.fed.Epoch, Boot: max(boot, known.Boot), Applied: known.Applied, Ledger: n.cfg.supported()})
 }
 
 // greet tells the connected members who this process is, and learns whether it may go on.
@@ -180,6 +183,9 @@ func (n *Node) greetOne(ctx context.Context, id horde.NodeID) error {
 	if err := json.Unmarshal(resp, &known); err != nil {
 		n.log.WarnContext(ctx, "hello answered with something else", "peer", id, "err", err)
 		return nil
+	}
+	if known.Epoch == mine.Epoch {
+		n.peers.hear(id, known.Ledger)
 	}
 	switch _, led := n.group.Leader(); {
 	case known.Epoch > mine.Epoch && !led:

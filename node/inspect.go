@@ -26,3 +26,6 @@ func (n *Node) Call(ctx context.Context, id horde.NodeID) error {
 	_, err := n.askStatus(ctx, id)
 	return err
 }
+
+// Standin tells who keeps copies of a member's requests and who took them over.
+func (n *Node) Standin(id horde.NodeID) horde.Standin { return n.ledger.Standin(id) }

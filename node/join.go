@@ -31,6 +31,7 @@ func join(ctx context.Context, token string, me horde.Member, sign func([]byte) 
 	}
 	req, err := ledger.SignJoin(ledger.JoinRequest{
 		Token: token, ID: me.ID, PublicKey: me.PublicKey, Addrs: me.Addrs, Name: me.Name, URL: me.URL,
+		Version: ledger.Version(me.Ledger),
 	}, sign)
 	if err != nil {
 		return federation{}, err

@@ -118,9 +118,4 @@ func (n *Node) announceSelf(ctx context.Context) {
 	}
 }
 
-func (n *Node) announceAddrs() []string {
-	if len(n.cfg.Announce) > 0 {
-		return n.cfg.Announce
-	}
-	return n.host.Addrs()
-}
+func (n *Node) announceAddrs() []string { return n.host.Addrs() }

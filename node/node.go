@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -17,13 +16,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hordenode/api"
+	"hordenode/api/ratelimit"
 	"hordenode/consensus"
 	"hordenode/internal/horde"
 	"hordenode/ledger"
 	"hordenode/node/blob"
+	"hordenode/node/ipcheck"
 	"hordenode/node/jobs"
 	"hordenode/node/jobs/exchange"
 	"hordenode/node/jobs/relay"
+	"hordenode/node/jobs/standby"
 	"hordenode/node/modelref"
 	"hordenode/node/pricing"
 	"hordenode/node/webhook"
@@ -51,10 +53,18 @@ type Node struct {
 	machine   *ledger.Machine
 	group     *consensus.Group
 	proposer  *proposer
+	laggards  laggards
 	ledger    *ledger.Client
 	models    *modelref.Store
-	blobs     *blob.Disk
+	blobs     blob.Store
+	standby   *standby.Store  // of other homes' requests
+	copier    *standby.Copier // of this home's
 	prices    *pricing.List
+	ownPrices *pricing.Model // the operator's; nil: none
+
+	content    content
+	contentNew pending
+
 	webhooks  *webhook.Sender
 	home      *jobs.Home
 	exchange  *exchange.Exchange
@@ -62,6 +72,8 @@ type Node struct {
 	reach     reach
 	network   *network
 	api       *api.Server
+	limits    *ratelimit.Counter
+	limitNews *p2p.Topic // what limits tells
 	addresses *api.Addresses
 	listener  net.Listener // of the API
 	control   net.Listener
@@ -71,6 +83,8 @@ type Node struct {
 	reports   reports
 	load      load
 	ticks     ticks
+	bars      bars
+	ipcheck   *ipcheck.Checker // nil: off
 	ready     chan struct{}
 	closers   []func() error // in the order of opening
 }
@@ -105,6 +119,7 @@ func New(cfg Config) (n *Node, err error) {
 		{"ledger", n.openLedger},
 		{"model references", n.openModels},
 		{"requests", n.openJobs},
+		{"rate limits", n.openLimits},
 		{"API", n.openAPI},
 		{"control socket", n.openControl},
 	} {
@@ -149,8 +164,11 @@ func (n *Node) openHost() (err error) {
 		Listen:     n.cfg.P2P,
 		Announce:   n.cfg.Announce,
 		Topics:     topicPrefix(n.fed),
-		TopicNames: []string{exchange.TopicImage, exchange.TopicText, exchange.TopicAlchemy, exchange.TopicNews},
+		TopicNames: []string{exchange.TopicImage, exchange.TopicText, exchange.TopicAlchemy, exchange.TopicNews, topicLimits},
 		Members:    len(n.fed.Members),
+		TopicOK:    exchange.ShardTopic,
+		MoreTopics: 2 * exchange.MaxShards,
+		Reach:      n.p2pReach(),
 		Gate:       n.openLinks(),
 		Log:        n.log.With("part", "p2p"),
 	})
@@ -164,6 +182,7 @@ func (n *Node) openHost() (err error) {
 // openLedger opens the replicated log and, in a new federation, writes its first entry.
 func (n *Node) openLedger() (err error) {
 	n.machine = ledger.NewMachine()
+	n.machine.SupportOnly(n.cfg.supported())
 	profile := consensus.LAN
 	if n.cfg.Profile == "wan" {
 		profile = consensus.WAN
@@ -191,24 +210,29 @@ func (n *Node) openLedger() (err error) {
 	sync := &barrier{run: n.syncOnce}
 	n.proposer = &proposer{
 		self: n.self, cluster: n.cluster, boot: boot, sign: n.sign,
+		allowed: n.machine.Reader().Allowed,
 		deliver: n.deliver, applied: n.group.WaitApplied, spread: n.spread, barrier: sync.Wait,
 		log:   n.log.With("part", "proposer"),
 		calls: make(chan *call, maxQueued),
 	}
 	n.ledger = ledger.NewClient(n.machine, n.proposer, n.rand)
+	if err := n.openSealKey(); err != nil {
+		return err
+	}
 	n.addresses = api.NewAddresses()
 	for proto, h := range map[string]p2p.Handler{
 		protoApply:   n.sequence,
 		protoBarrier: n.handleBarrier,
 		protoApplied: n.handleApplied,
-		protoStatus:  n.handleStatus,
 		protoPromote: n.handlePromote,
 		protoAddress: n.handleAddress,
 		protoHello:   n.handleHello,
 		protoRejoin:  n.handleRejoin,
+		protoSealKey: n.handleSealKey,
 	} {
-		n.host.Handle(proto, p2p.Limits{}, h)
+		n.host.Handle(proto, p2p.Limits{Relayed: true}, h)
 	}
+	n.host.Handle(protoContent, p2p.Limits{Response: modelref.MaxSize}, n.handleContent)
 	n.host.OnConnect(func(horde.NodeID) {
 		select {
 		case n.met <- struct{}{}:
@@ -230,6 +254,7 @@ func (n *Node) openModels() error {
 		Dir:    n.dir.join("models"),
 		Images: orElse(n.cfg.ImageModels, modelref.BuiltinImages),
 		Texts:  orElse(n.cfg.TextModels, modelref.BuiltinTexts),
+		Fetch:  n.references(),
 		Log:    n.log.With("part", "modelref"),
 	})
 	return nil
@@ -245,11 +270,16 @@ func orElse(sources []string, builtin string) []string {
 
 // openJobs opens this node's requests and the view of everybody else's.
 func (n *Node) openJobs() (err error) {
-	if n.blobs, err = blob.Open(blob.Config{Dir: n.dir.join("blobs")}); err != nil {
+	if err := n.openBlobs(); err != nil {
 		return err
 	}
-	n.onClose(n.blobs.Close)
-	n.prices = pricing.NewList(n.models)
+	if err := n.openStandby(); err != nil {
+		return err
+	}
+	images := copiedStore{n.blobs, lateHome{n}, n.cfg.S3 != nil}
+	if err := n.openPrices(); err != nil {
+		return err
+	}
 	ref, ear := references{n.models}, &ear{}
 	if err := n.openWebhooks(); err != nil {
 		return err
@@ -261,8 +291,10 @@ func (n *Node) openJobs() (err error) {
 		Pricer:  n.prices,
 		Matcher: matcher(ref),
 		Watcher: ear,
-		Blobs:   n.blobs,
+		Blobs:   images,
+		Backup:  n.copier,
 		CutOff:  n.cutOff,
+		Flush:   n.proposer.Flush,
 		Tell:    n.webhooks,
 		Now:     time.Now,
 		Rand:    n.rand,
@@ -272,6 +304,7 @@ func (n *Node) openJobs() (err error) {
 		return err
 	}
 	n.onClose(n.home.Close)
+	n.host.Handle(protoStatus, p2p.Limits{Relayed: true}, n.handleStatus) // it tells of the requests: not earlier
 	outbox := n.home.Outbox()
 	n.proposer.outbox = outbox
 	n.network = &network{host: n.host, topics: map[string]*p2p.Topic{}}
@@ -283,13 +316,16 @@ func (n *Node) openJobs() (err error) {
 	n.exchange, err = exchange.New(exchange.Config{
 		Self:         n.self,
 		Home:         n.home,
+		Totals:       n.home.Totals,
 		Ledger:       accounts{n.ledger},
 		Network:      n.network,
+		Follower:     n.network,
 		Models:       ref,
-		Blobs:        n.blobs,
+		Blobs:        images,
 		Outbox:       outbox.Add,
 		UptimeReward: n.prices.Uptime,
 		Relay:        n.relay,
+		Adopting:     n.adopting,
 		Pricer:       n.prices,
 		Policy:       rules{Policy: &n.cfg.Policy, self: n.self, members: n.ledger.MemberByTag},
 		Now:          time.Now,
@@ -304,6 +340,9 @@ func (n *Node) openJobs() (err error) {
 }
 
 func (n *Node) openAPI() error {
+	if err := n.openIPCheck(); err != nil {
+		return err
+	}
 	secret, err := n.dir.secret()
 	if err != nil {
 		return err
@@ -337,9 +376,10 @@ func (n *Node) Run(ctx context.Context) error {
 	g, failing := errgroup.WithContext(below)
 	for _, run := range []func(context.Context) error{
 		n.host.Run, n.keepRoster, n.proposer.Run, n.autopilot, n.tick, n.watchGroup,
-		n.models.Run, n.home.Run, n.exchange.Run, n.sweepBlobs, n.watch, n.ticks.follow(n.ledger), n.followModes,
-		n.guardDisk, n.greet,
-		n.runWebhooks, n.deliverKept, n.reach.follow(n.ledger.Members, n.host.Peers),
+		n.models.Run, n.home.Run, n.exchange.Run, n.sweepBlobs, n.watch, n.ticks.follow(n.ledger), n.followModes, n.followBans,
+		n.guardDisk, n.greet, n.followVersion, n.tellLimits,
+		n.runCopier, n.standIn,
+		n.followShards, n.followContent, n.followSealKey, n.runWebhooks, n.deliverKept, n.reach.follow(n.ledger.Members, n.host.Peers),
 	} {
 		g.Go(func() error { return run(failing) })
 	}
@@ -449,14 +489,7 @@ func (n *Node) sweepBlobs(ctx context.Context) error {
 }
 
 func (n *Node) serveAPI(ctx context.Context) error {
-	srv := &http.Server{
-		Handler:           n.handler(ctx),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          quiet(),
-	}
-	return errors.Join(serve(ctx, srv, n.listener), n.api.Close())
+	return errors.Join(serve(ctx, apiServer(n.handler(ctx)), limitConns(n.listener, n.cfg.TrustedProxies)), n.api.Close())
 }
 
 func ignoreClosed(err error) error {

@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"hordenode/internal/horde"
 	"hordenode/internal/outbound"
+	"hordenode/node/ipcheck"
 	"hordenode/node/webhook"
 )
 
@@ -46,6 +48,30 @@ func (n *Node) openWebhooks() (err error) {
 		Log:    n.log.With("part", "webhook"),
 	})
 	return err
+}
+
+// openIPCheck makes what asks about addresses of workers, if the operator wants that.
+func (n *Node) openIPCheck() (err error) {
+	if !n.cfg.WorkerIPCheck {
+		return nil
+	}
+	c := outbound.New(outbound.Policy{
+		Timeout: 2 * time.Second,
+		Allow:   n.cfg.OutboundAllow,
+		RootCAs: n.cfg.OutboundRoots,
+		Own:     outbound.Interfaces,
+	})
+	n.onClose(func() error { c.Close(); return nil })
+	n.ipcheck, err = ipcheck.Open(ipcheck.Config{URL: n.cfg.WorkerIPService, Get: c, Now: time.Now, Log: n.log.With("part", "ipcheck")})
+	return err
+}
+
+// unsafeIP is what the API is given to ask about addresses; nil: nobody asks.
+func (n *Node) unsafeIP() func(context.Context, netip.Addr) bool {
+	if n.ipcheck == nil {
+		return nil
+	}
+	return n.ipcheck.Unsafe
 }
 
 func (n *Node) runWebhooks(ctx context.Context) error {

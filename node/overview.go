@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"encoding/hex"
-	"net/http"
 	"sync"
 	"syscall"
 	"time"
@@ -74,6 +73,7 @@ func (n *Node) Overview() web.Overview {
 		Totals: web.Totals{Users: totals.Users, Jobs: totals.Settled, KudosMoved: totals.Moved.Float()},
 		Ledger: web.Ledger{Index: n.group.Applied(), Chain: hex.EncodeToString(head.Chain[:]), StaleMillis: n.staleness().Milliseconds()},
 	}
+	workers := n.exchange.WorkersByNode()
 	for _, m := range n.MemberList() {
 		if !m.Active {
 			continue
@@ -81,7 +81,7 @@ func (n *Node) Overview() web.Overview {
 		r := n.reports.get(m.ID)
 		node := web.Node{
 			ID: string(m.ID), Name: m.Name, URL: m.URL, Role: m.Role, Version: r.Version,
-			Self: m.ID == n.self, Connected: m.Connected, Requests: r.Requests, Region: r.Region,
+			Self: m.ID == n.self, Connected: m.Connected, Workers: workers[m.ID], Requests: r.Requests, Region: r.Region,
 		}
 		if m.RTTMillis > 0 {
 			node.RTTMillis = &m.RTTMillis
@@ -92,15 +92,6 @@ func (n *Node) Overview() web.Overview {
 		o.Nodes = append(o.Nodes, node)
 	}
 	return o
-}
-
-// serveHead tells where the ledger of this node stands, for comparison with others.
-func (n *Node) serveHead(w http.ResponseWriter, _ *http.Request) {
-	s := n.Status()
-	writeJSON(w, http.StatusOK, map[string]any{
-		"federation": s.Federation, "applied_index": s.AppliedIndex, "chain_head": s.ChainHead,
-		"state_hash": s.StateHash, "staleness_ms": s.StalenessMS,
-	})
 }
 
 // A load is the share of a core that this process used lately.

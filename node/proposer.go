@@ -29,6 +29,7 @@ type proposer struct {
 	cluster ledger.ClusterID
 	boot    uint64
 	sign    func([]byte) []byte
+	allowed func(cmd []byte) error // refuses commands that the federation is too old for; nil: none
 	deliver deliverFunc
 	applied func(ctx context.Context, index uint64) error // waits until this node has applied index
 	spread  func(ctx context.Context, index uint64)       // waits until connected nodes have, bounded
@@ -37,6 +38,8 @@ type proposer struct {
 
 	calls  chan *call
 	outbox outbox
+
+	flushed flushed
 }
 
 // deliverFunc hands a batch to the leader and returns where it was applied and the
@@ -98,6 +101,11 @@ func (p *proposer) DoEverywhere(ctx context.Context, cmds ...[]byte) ([]ledger.R
 func (p *proposer) Sync(ctx context.Context) error { return p.barrier(ctx) }
 
 func (p *proposer) do(ctx context.Context, cmds [][]byte) ([]ledger.Result, uint64, error) {
+	for _, cmd := range cmds {
+		if err := p.permit(cmd); err != nil {
+			return nil, 0, err
+		}
+	}
 	c := &call{ctx: ctx, cmds: cmds, reply: make(chan outcome, 1)}
 	select {
 	case p.calls <- c:
@@ -129,6 +137,9 @@ func (p *proposer) Run(ctx context.Context) error {
 		items, err := p.outbox.Pending(sent, maxBatch/2)
 		if err != nil {
 			return fmt.Errorf("read the outbox: %w", err)
+		}
+		if items, sent, err = p.sift(items, sent); err != nil {
+			return err
 		}
 		callsLeft = p.gather(callsLeft)
 		if len(items) == 0 && len(callsLeft) == 0 {
@@ -162,6 +173,7 @@ func (p *proposer) Run(ctx context.Context) error {
 			if err := p.outbox.Done(sent); err != nil {
 				return fmt.Errorf("clear the outbox: %w", err)
 			}
+			p.flushed.advance(sent, index)
 		}
 		at := len(items)
 		for _, c := range callsLeft[:used] {
@@ -178,6 +190,39 @@ func (p *proposer) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// permit refuses a command that the federation is too old for.
+func (p *proposer) permit(cmd []byte) error {
+	if p.allowed == nil {
+		return nil
+	}
+	return p.allowed(cmd)
+}
+
+// sift drops durable commands that the federation is too old for, as the ledger would: holding
+// them back would hold back everything behind them until the last member is upgraded. sent
+// goes up when all of them went.
+func (p *proposer) sift(items []jobs.Item, sent uint64) ([]jobs.Item, uint64, error) {
+	kept := items[:0:0]
+	for _, it := range items {
+		if err := p.permit(it.Data); err != nil {
+			p.log.Warn("outbox command dropped: the federation is not upgraded yet", "item", it.N, "why", err)
+			continue
+		}
+		kept = append(kept, it)
+	}
+	if len(kept) > 0 || len(items) == 0 {
+		return kept, sent, nil
+	}
+	sent = items[len(items)-1].N
+	if err := p.outbox.Done(sent); err != nil {
+		return nil, sent, fmt.Errorf("clear the outbox: %w", err)
+	}
+	return nil, sent, nil
+}
+
+// suspendedPause is how long a suspended node waits before it asks whether it still is.
+const suspendedPause = 5 * time.Second
 
 // overLimitPause is how long nothing is sent after the ledger told this node to slow down.
 const overLimitPause = 200 * time.Millisecond
@@ -231,6 +276,14 @@ func (p *proposer) send(ctx context.Context, batch []byte, n int) (uint64, []led
 		if err == nil {
 			results, err := ledger.DecodeResults(answer)
 			switch {
+			case errors.Is(err, ledger.ErrSuspended): // the same bytes are good when it is readmitted
+				p.log.WarnContext(ctx, "the federation has suspended this node: its changes wait")
+				select {
+				case <-time.After(suspendedPause):
+					continue
+				case <-ctx.Done():
+					return 0, nil, ctx.Err()
+				}
 			case errors.Is(err, ledger.ErrFenced):
 				return 0, nil, ErrFenced
 			case err != nil: // fenced by a newer session of this node, or no member any more
@@ -244,6 +297,9 @@ func (p *proposer) send(ctx context.Context, batch []byte, n int) (uint64, []led
 			return 0, nil, ctx.Err()
 		}
 		p.log.DebugContext(ctx, "batch not delivered yet", "err", err)
+		if errors.Is(err, errNoLeader) { // costs nothing to ask: an election is soon over
+			pause = first
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

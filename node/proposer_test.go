@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"hordenode/internal/horde"
@@ -174,6 +175,28 @@ func TestProposerExactlyOnce(t *testing.T) {
 		if !bytes.Equal(b, l.batches[0]) {
 			t.Errorf("attempt %d sent other bytes than the first", i)
 		}
+	}
+}
+
+// Flush returns once an item of the outbox is applied at all nodes, and does not wait for ever.
+func TestProposerFlush(t *testing.T) {
+	l := &flakyLeader{hold: make(chan struct{})}
+	p, o, stop := startProposer(t, l)
+	defer stop()
+	var spread atomic.Uint64
+	p.spread = func(_ context.Context, index uint64) { spread.Store(index) }
+	o.add(1)
+	o.add(2)
+	p.Flush(t.Context(), 2) // the leader is held: after everywhereFor
+	if got := spread.Load(); got != 0 {
+		t.Fatalf("waited for entry %d before the item was in one", got)
+	}
+	close(l.hold)
+	for spread.Load() == 0 && t.Context().Err() == nil {
+		p.Flush(t.Context(), 2)
+	}
+	if got := spread.Load(); got != 2 { // the double's entries are numbered by their last command
+		t.Errorf("waited for entry %d, want that of the second item", got)
 	}
 }
 

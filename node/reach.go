@@ -56,6 +56,17 @@ func (r *reach) note(members []horde.Member, peers []p2p.PeerInfo, now time.Time
 	}
 }
 
+// since is for how long a member has not been connected; 0 if it is, or is not known.
+func (r *reach) since(id horde.NodeID, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lost, ok := r.lost[id]
+	if !ok {
+		return 0
+	}
+	return now.Sub(lost)
+}
+
 // gone tells whether a member was away already, and for long, at the given time.
 func (r *reach) gone(id horde.NodeID, at time.Time) bool {
 	r.mu.Lock()

@@ -9,7 +9,6 @@ import (
 
 	"hordenode/consensus"
 	"hordenode/internal/horde"
-	"hordenode/ledger"
 	"hordenode/p2p"
 )
 
@@ -45,6 +44,8 @@ func (n *Node) deliver(ctx context.Context, batch []byte) (uint64, []byte, error
 	if err != nil {
 		return 0, nil, err
 	}
+	ctx, done := n.whileLeads(ctx, leader)
+	defer done()
 	resp, err := n.host.Call(ctx, leader, protoApply, batch)
 	if err != nil {
 		return 0, nil, fmt.Errorf("propose at %s: %w", leader, err)
@@ -58,8 +59,8 @@ func (n *Node) deliver(ctx context.Context, batch []byte) (uint64, []byte, error
 // propose puts a batch into the log, unless this version could not apply it: in the log it
 // would stop every node like this one (docs/decisions/0008-poison.md).
 func (n *Node) propose(ctx context.Context, batch []byte) (uint64, []byte, error) {
-	if err := ledger.Readable(batch); err != nil {
-		return 0, nil, fmt.Errorf("a newer node asks for what this leader does not know: %w", err)
+	if err := n.ledger.Readable(batch); err != nil {
+		return 0, nil, fmt.Errorf("a newer node asks for what this leader, or the federation, does not know: %w", err)
 	}
 	return n.group.Propose(ctx, batch)
 }
@@ -96,6 +97,8 @@ func (n *Node) commitIndex(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	ctx, done := n.whileLeads(ctx, leader)
+	defer done()
 	resp, err := n.host.Call(ctx, leader, protoBarrier, nil)
 	if err != nil {
 		return 0, err
@@ -121,20 +124,24 @@ func (n *Node) handleApplied(ctx context.Context, _ horde.NodeID, req []byte) ([
 	return nil, n.group.WaitApplied(ctx, index)
 }
 
-// spread waits until every connected member has applied index, or ctx is done.
+// spread waits until every connected member that keeps up has applied index, or ctx is done.
 func (n *Node) spread(ctx context.Context, index uint64) {
 	req := binary.BigEndian.AppendUint64(nil, index)
 	done := make(chan struct{})
 	calls := 0
 	for _, p := range n.host.Peers() {
-		if !p.Connected {
+		if !p.Connected || !n.laggards.keepsUp(p.ID, time.Now()) {
 			continue
 		}
 		calls++
 		go func() {
 			// An error means that the peer is gone or slow: it catches up by itself, and
 			// nobody is kept waiting for it.
-			if _, err := n.host.Call(ctx, p.ID, protoApplied, req); err != nil {
+			_, err := n.host.Call(ctx, p.ID, protoApplied, req)
+			if err == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) { // else the caller left
+				n.laggards.saw(p.ID, err == nil, time.Now())
+			}
+			if err != nil {
 				n.log.DebugContext(ctx, "peer has not applied in time", "peer", p.ID, "index", index, "err", err)
 			}
 			done <- struct{}{}

@@ -31,5 +31,20 @@ func serve(ctx context.Context, srv *http.Server, l net.Listener) error {
 	return err
 }
 
+// apiServer is the server of the API. What bounds a request's body and its time is the API's
+// business; a proxy in front may speak HTTP/2 to the world.
+func apiServer(h http.Handler) *http.Server {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          quiet(),
+		Protocols:         new(http.Protocols),
+	}
+	srv.Protocols.SetHTTP1(true)
+	return srv
+}
+
 // quiet swallows net/http's own log lines: handshakes that strangers break off.
 func quiet() *log.Logger { return log.New(io.Discard, "", 0) }

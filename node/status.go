@@ -30,13 +30,18 @@ type Status struct {
 	StalenessMS   int64        `json:"staleness_ms"` // since the last applied tick
 	URL           string       `json:"url"`
 	P2P           []string     `json:"p2p"`
+	Reach         ReachStatus  `json:"reach"`
 	Peers         []PeerStatus `json:"peers"`
 	Offers        int          `json:"offers"`
 	Requests      int          `json:"requests"`
 	Workers       int          `json:"workers"`
 	Outbox        int          `json:"outbox"`
-	Kept          int          `json:"kept"` // results and the like for homes that cannot be reached
+	Kept          int          `json:"kept"`         // results and the like for homes that cannot be reached
+	ImagePrices   string       `json:"image_prices"` // "fitted", or the SHA-256 of the network that prices images
 	UptimeSeconds int64        `json:"uptime_seconds"`
+
+	LedgerVersion  ledger.Version `json:"ledger_version"`  // of the federation
+	LedgerSupports ledger.Version `json:"ledger_supports"` // the newest that this node's program knows
 }
 
 // A PeerStatus is another member as this node sees it.
@@ -45,6 +50,7 @@ type PeerStatus struct {
 	ID        horde.NodeID `json:"id"`
 	Connected bool         `json:"connected"`
 	RTTMillis float64      `json:"rtt_ms"`
+	Relay     string       `json:"relay,omitempty"` // the member that the connection passes through; empty: it is direct
 }
 
 // A MemberStatus is a row of `hordenode members`.
@@ -58,6 +64,11 @@ type MemberStatus struct {
 	Addrs     []string     `json:"addrs"`
 	RTTMillis float64      `json:"rtt_ms"`
 	Connected bool         `json:"connected"`
+	Relay     string       `json:"relay,omitempty"`     // the member that the connection passes through; empty: it is direct
+	Dialable  string       `json:"dialable,omitempty"`  // what it says of itself: yes, no or unknown
+	Suspended bool         `json:"suspended,omitempty"` // its commands wait until it is readmitted
+
+	LedgerVersion ledger.Version `json:"ledger_version,omitempty"` // the newest that its program knows; 0: not known
 }
 
 // Status tells how this node is.
@@ -70,15 +81,17 @@ func (n *Node) Status() Status {
 		AppliedIndex: st.Applied, CommitIndex: st.Commit, LastLog: st.LastLog,
 		ChainHead: hex.EncodeToString(head.Chain[:]), StateHash: hex.EncodeToString(head.TickHash[:]),
 		StalenessMS: n.staleness().Milliseconds(),
-		URL:         n.URL(), P2P: n.host.Addrs(),
+		URL:         n.URL(), P2P: n.host.Addrs(), Reach: n.reachStatus(),
 		Offers: sum(stats.Offers[:]), Requests: counters.Requests, Workers: stats.LiveWorkers,
 		Outbox:        counters.Outbox,
 		Kept:          n.relay.Len(),
+		ImagePrices:   n.prices.ImageModel(),
 		UptimeSeconds: int64(time.Since(n.started).Seconds()),
+		LedgerVersion: n.ledger.Version(), LedgerSupports: n.cfg.supported(),
 	}
 	for _, m := range n.MemberList() {
 		if m.ID != n.self && m.Active {
-			s.Peers = append(s.Peers, PeerStatus{Name: m.Name, ID: m.ID, Connected: m.Connected, RTTMillis: m.RTTMillis})
+			s.Peers = append(s.Peers, PeerStatus{Name: m.Name, ID: m.ID, Connected: m.Connected, RTTMillis: m.RTTMillis, Relay: m.Relay})
 		}
 	}
 	return s
@@ -95,11 +108,13 @@ func (n *Node) MemberList() []MemberStatus {
 	leader, _ := n.group.Leader()
 	var out []MemberStatus
 	for _, m := range n.ledger.Members() {
-		s := MemberStatus{ID: m.ID, Name: m.Name, Voter: m.Voter, Active: m.Active, URL: m.URL, Addrs: m.Addrs, Connected: m.ID == n.self}
+		s := MemberStatus{ID: m.ID, Name: m.Name, Voter: m.Voter, Active: m.Active, Suspended: m.Suspended, URL: m.URL, Addrs: m.Addrs, Connected: m.ID == n.self, LedgerVersion: n.versionOf(m)}
 		voting, known := voters[string(m.ID)]
 		switch {
 		case !m.Active:
 			s.Role = "removed"
+		case m.Suspended:
+			s.Role = "suspended"
 		case string(m.ID) == leader:
 			s.Role = "leader"
 		case voting:
@@ -112,8 +127,12 @@ func (n *Node) MemberList() []MemberStatus {
 		for _, p := range n.host.Peers() {
 			if p.ID == m.ID {
 				s.Connected, s.RTTMillis = p.Connected, float64(p.RTT.Microseconds())/1000
+				if p.Relayed {
+					s.Relay = n.nameOf(p.Via)
+				}
 			}
 		}
+		s.Dialable = n.reports.get(m.ID).Dialable
 		out = append(out, s)
 	}
 	slices.SortFunc(out, func(a, b MemberStatus) int { return strings.Compare(a.Name, b.Name) })
@@ -170,8 +189,10 @@ type report struct {
 	Load     float64 `json:"load"`     // share of a core
 	Requests int     `json:"requests"` // whose home it is
 	Region   string  `json:"region,omitempty"`
+	Prices   string  `json:"prices,omitempty"` // what prices images: see Status
 	Policy   *Policy `json:"policy,omitempty"`
-	Full     bool    `json:"full,omitempty"` // its disk is almost full: it should not vote
+	Dialable string  `json:"dialable,omitempty"` // whether others can connect to it: yes, no or unknown
+	Full     bool    `json:"full,omitempty"`     // its disk is almost full: it should not vote
 }
 
 func (n *Node) report() report {
@@ -179,7 +200,10 @@ func (n *Node) report() report {
 		Applied: n.group.Applied(), Version: n.cfg.Version, Load: n.load.get(),
 		Requests: n.home.Counters().Requests,
 		Region:   n.cfg.Region, Policy: &n.cfg.Policy,
-		Full: n.disk.isLow.Load(),
+		Prices: n.prices.ImageModel(),
+		Full:   n.disk.isLow.Load(),
+
+		Dialable: n.host.Reach().Dialable.String(),
 	}
 }
 

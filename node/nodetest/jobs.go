@@ -62,3 +62,6 @@ func (n *Node) Worker(name string) (horde.Worker, bool) { return n.node().Worker
 
 // Kept returns how many items wait at the node for homes that could not be reached.
 func (n *Node) Kept() int { return n.node().Kept() }
+
+// Standin returns who keeps copies of another node's requests and who took them over.
+func (n *Node) Standin(of *Node) horde.Standin { return n.node().Standin(of.ID()) }
