@@ -35,13 +35,18 @@ func (a *Addresses) Saw(id horde.WorkerID, ip netip.Addr) {
 
 // Of returns the address that a worker polled from last, "" if it did so elsewhere.
 func (a *Addresses) Of(id horde.WorkerID) string {
-	if a == nil {
-		return ""
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if ip, ok := a.seen[id]; ok {
+	if ip, ok := a.at(id); ok {
 		return ip.String()
 	}
 	return ""
+}
+
+func (a *Addresses) at(id horde.WorkerID) (netip.Addr, bool) {
+	if a == nil {
+		return netip.Addr{}, false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ip, ok := a.seen[id]
+	return ip, ok
 }

@@ -16,7 +16,8 @@ import (
 	"hordenode/internal/horde"
 )
 
-// Images travel through this node's own signed addresses, whichever node keeps them:
+// Images travel through this node's own signed addresses, whichever node keeps them, unless
+// their store gives addresses of its own (Presign):
 //
 //	worker ── PUT  /api/fed/v1/blob/<job>.webp?exp&sig ──► Board.PutBlob ──► home of the job
 //	client ── GET  /api/fed/v1/blob/<job>.webp?exp&sig ──► Board.Blob    ──► home of the job
@@ -47,8 +48,17 @@ func (s *Server) blobURL(r *http.Request, method, name string) string {
 	return s.blobAddress(s.baseURL(r), method, name)
 }
 
+// A Presign makes an address, valid for a time, at which one blob can be PUT or GET without
+// further ado. It returns false for a blob that has none: the address is then one of ours.
+type Presign func(method, name string, lifetime time.Duration) (address string, ok bool)
+
 // blobAddress is like blobURL, below a given base.
 func (s *Server) blobAddress(base, method, name string) string {
+	if s.deps.Presign != nil {
+		if address, ok := s.deps.Presign(method, name, blobLifetime); ok {
+			return address
+		}
+	}
 	exp := strconv.FormatInt(s.now().Add(blobLifetime).Unix(), 10)
 	return base + blobPath + url.PathEscape(name) + blobExtension + "?exp=" + exp + "&sig=" + s.blobSignature(method, name, exp)
 }
@@ -85,7 +95,8 @@ func (s *Server) signedName(r *http.Request, method string) (string, error) {
 	return name, nil
 }
 
-// putBlob takes an upload. Workers send neither content type nor key, and want exactly 200.
+// putBlob takes an upload, whatever it is (docs/decisions/0018-images-in-a-bucket.md). Workers
+// send neither content type nor key, and want exactly 200.
 func (s *Server) putBlob(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.signedName(r, http.MethodPut)
 	if err != nil {
@@ -96,6 +107,8 @@ func (s *Server) putBlob(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case errors.As(err, &over):
 		return plain(http.StatusRequestEntityTooLarge, fmt.Sprintf("An upload may have %d bytes at most.", over.Limit))
+	case errors.Is(err, errBulk):
+		return tooBusy()
 	case err != nil:
 		return plain(http.StatusBadRequest, "The upload broke off.")
 	case len(data) == 0:

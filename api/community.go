@@ -52,10 +52,15 @@ type TeamChange struct {
 
 // SharedKeys let others spend their owner's kudos.
 type SharedKeys interface {
-	// SharedKey finds a shared key.
+	// SharedKey finds a shared key by its id.
 	SharedKey(horde.SharedKeyID) (horde.SharedKey, bool)
 	// SharedKeysOf returns a user's shared keys, oldest first.
-	SharedKeysOf(horde.UserID) []horde.SharedKeyID
+	//
+	// horde.RCUnavailable: this node cannot read the ids at the moment.
+	SharedKeysOf(horde.UserID) ([]horde.SharedKeyID, error)
+	// SharedKeyAt finds the shared key of a style or a request. Its ID may be zero: not known
+	// here.
+	SharedKeyAt(horde.SharedKeyRef) (horde.SharedKey, bool)
 	// CreateSharedKey makes a shared key.
 	CreateSharedKey(ctx context.Context, k NewSharedKey) (horde.SharedKey, error)
 	// UpdateSharedKey makes all changes or none and returns the key afterwards.
@@ -135,7 +140,7 @@ type NewStyle struct {
 	Params             []byte // JSON
 	Models, Tags       []string
 	Public, NSFW       bool
-	SharedKey          horde.SharedKeyID // zero: none
+	SharedKey          horde.SharedKeyRef // zero: none
 }
 
 // A StyleChange is what PATCH /styles may change; nil fields stay as they are.
@@ -146,7 +151,7 @@ type StyleChange struct {
 	Params             []byte
 	Models, Tags       []string // not nil, be it empty: replaces all
 	Public, NSFW       *bool
-	SharedKey          *horde.SharedKeyID
+	SharedKey          *horde.SharedKeyRef
 }
 
 // A NewExample is a picture of a style.

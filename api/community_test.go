@@ -51,6 +51,7 @@ type fakeCommunity struct {
 	messages    map[horde.MessageID]horde.WorkerMessage
 	filters     map[int64]horde.Filter
 	made        int64
+	sealed      bool // ids of shared keys cannot be read
 
 	transfers []KeyTransfer
 	queries   []StyleQuery
@@ -156,15 +157,37 @@ func (f *fakeCommunity) DeleteTeam(_ context.Context, actor horde.UserID, id hor
 
 func (f *fakeCommunity) SharedKey(id horde.SharedKeyID) (horde.SharedKey, bool) {
 	k, ok := f.keys[id]
+	k.Ref = refOf(id)
 	return k, ok
 }
 
-func (f *fakeCommunity) SharedKeysOf(id horde.UserID) []horde.SharedKeyID {
+// refOf is what the fake ledger calls a shared key; it is not its id.
+func refOf(id horde.SharedKeyID) horde.SharedKeyRef {
+	id.UUID[15] ^= 0xff
+	return horde.SharedKeyRef(id)
+}
+
+func (f *fakeCommunity) SharedKeyAt(ref horde.SharedKeyRef) (horde.SharedKey, bool) {
+	return f.SharedKey(horde.SharedKeyID(refOf(horde.SharedKeyID(ref))))
+}
+
+func (f *fakeCommunity) SharedKeysOf(id horde.UserID) ([]horde.SharedKeyID, error) {
+	if f.sealed {
+		return nil, horde.Refuse(horde.RCUnavailable, "no")
+	}
 	var ids []horde.SharedKeyID
 	for _, k := range oldest(f, byUUID(f.keys)) {
 		if k.Owner == id {
 			ids = append(ids, k.ID)
 		}
+	}
+	return ids, nil
+}
+
+func (f *fakeCommunity) keysOf(id horde.UserID) []horde.SharedKeyID {
+	ids, err := f.SharedKeysOf(id)
+	if err != nil {
+		f.h.Error(err)
 	}
 	return ids
 }
@@ -173,7 +196,7 @@ func (f *fakeCommunity) CreateSharedKey(_ context.Context, n NewSharedKey) (hord
 	switch {
 	case n.Owner == horde.Anonymous:
 		return horde.SharedKey{}, horde.Refuse(horde.RCAnonForbidden, "no")
-	case len(f.SharedKeysOf(n.Owner)) >= 3:
+	case len(f.keysOf(n.Owner)) >= 3:
 		return horde.SharedKey{}, horde.Refuse(horde.RCForbidden, "no")
 	}
 	k := horde.SharedKey{

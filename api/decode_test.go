@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 // argsOf are the arguments of a lenient endpoint.
@@ -14,7 +15,7 @@ func argsOf(t testing.TB, body, query string) *args {
 	t.Helper()
 	r := httptest.NewRequest("POST", "/x?"+query, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
-	r, err := readBody(route{}, httptest.NewRecorder(), r)
+	r, err := readBody(route{}, httptest.NewRecorder(), r, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"io"
 	"net/netip"
-	"time"
 
+	"hordenode/api/login"
 	"hordenode/internal/horde"
 	"hordenode/node/pricing"
 )
@@ -19,6 +19,9 @@ type Deps struct {
 	Registry Registry
 	Live     Live
 
+	// Book is what anybody may read of the ledger; nil: nothing.
+	Book Book
+
 	// Community is teams, shared keys, styles and moderation.
 	Community Community
 
@@ -28,13 +31,30 @@ type Deps struct {
 	// WebhookSecret is what webhooks about a user's requests are signed with; nil: there are none.
 	WebhookSecret func(horde.UserID) string
 
+	// Totals are the finished jobs of all nodes; nil: none are told.
+	Totals func(context.Context) horde.Totals
+
 	Watch Watch // wakes who waits for a request; nil: nobody can wait
 	// NSFW tells models that are made for adults; nil: none are.
 	NSFW func(kind horde.Kind, model string) bool
 	// SuspectPrompt records that a user sent a corrupt prompt; nil: it is not recorded.
 	SuspectPrompt func(ctx context.Context, user horde.UserID) error
-	// Blocked tells until when moderators keep an address out; nil: they cannot.
-	Blocked func(netip.Addr) (until time.Time, blocked bool)
+	// Blocks are the addresses that are kept out; nil: there are none.
+	Blocks Blocks
+	// UnsafeIP tells whether an address is known to be a VPN or a proxy; nil: none is.
+	UnsafeIP func(context.Context, netip.Addr) bool
+	// SuspectWorker records that a worker polled from an unsafe address; nil: it is not recorded.
+	SuspectWorker func(context.Context, horde.WorkerID) error
+	// Passkey finds the account that a proxy's passkey belongs to; nil: there are none. A
+	// *ledger.Client's UserByPasskey.
+	Passkey func(passkey string) (horde.User, bool)
+
+	Providers []*login.Provider // that people may log in with; none: by API key only
+	Logins    Logins            // required with Providers
+
+	// Presign gives addresses of the store of images itself; nil: there are none, and all bytes
+	// go through the node.
+	Presign Presign
 
 	Outbound  Outbound   // downloads source images; nil: they are refused
 	Addresses *Addresses // of workers, for moderators; nil: not remembered
@@ -123,10 +143,11 @@ type Board interface {
 	Pop(ctx context.Context, p horde.Pop) (horde.PopResult, error)
 	// Submit delivers a job.
 	Submit(ctx context.Context, s horde.Submission) (horde.Receipt, error)
-	// Waiting counts a user's jobs that nobody took yet, on all nodes.
-	Waiting(user horde.UserID, kind horde.Kind) int
+	// Waiting counts a user's jobs that nobody took yet, on all nodes: all, or once for each of
+	// the models that they name.
+	Waiting(user horde.UserID, kind horde.Kind, models ...string) int
 	// ConfirmWaiting is Waiting, asked of the homes: a refusal should not rest on old news.
-	ConfirmWaiting(ctx context.Context, user horde.UserID, kind horde.Kind) int
+	ConfirmWaiting(ctx context.Context, user horde.UserID, kind horde.Kind, models ...string) int
 	// Performance is the load of the federation.
 	Performance() horde.Performance
 	// PutBlob stores a blob at the home of the request or job that its name begins with.

@@ -1,7 +1,7 @@
 // Package api serves the AI Horde REST API v2: its JSON outside, horde types inside.
 //
 //	request ─► cors, panics ─► route ─► limits ─► body ─► schema ─► handler ─► mask ─► JSON
-//	             cors.go      server.go limit.go  decode.go schema.go            mask.go
+//	             cors.go      server.go limit.go  body.go   schema.go  decode.go  mask.go encode.go
 //
 // It decides nothing about kudos, workers or jobs: accounts are the ledger's (Accounts),
 // requests and jobs the exchange's (Board), prices and models are asked for (Pricing,
@@ -12,7 +12,7 @@
 // part of the ledger is Community, in community.go, and each has a file of its own. What the
 // filters make of a prompt is decided in promptscore.go.
 //
-// Reading order: server.go, errors.go, schema.go, decode.go, then order.go with image.go and
+// Reading order: server.go, errors.go, schema.go, body.go, decode.go, change.go, then order.go with image.go and
 // text.go for requests (orderstyle.go and orderkey.go for what styles and shared keys make of
 // them, promptrules.go for prompts), imagepop.go for workers, blob.go for images, wait.go for
 // clients that wait and webhook.go for those that are told.

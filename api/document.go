@@ -23,7 +23,11 @@ A request and its result are kept by the node that took the request until the re
 
 Your account, its balance and what it sent to others are kept by all nodes of the federation. Your API key is kept as a hash only.
 
-Network addresses are used to limit abuse. They are kept in memory and not sent to other nodes.`,
+If you log in by an account elsewhere, a hash of its number is kept, so that you find your account again. Of what the other side knows of you nothing is kept but the name that you choose.
+
+Network addresses are used to limit abuse. They are kept in memory and not sent to other nodes. Only an address that is blocked for abuse is known to all nodes, as a keyed hash, until the block ends.
+
+Cookies are set only for logging in and for forms, and end with it.`,
 
 	"sponsors": `# Sponsors
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"hordenode/api/textrule"
 	"hordenode/internal/horde"
 )
 
@@ -38,7 +39,7 @@ func (s *Server) promptFilter() *promptFilter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.now == nil || !slices.Equal(c.from, filters) {
-		c.from, c.now = filters, newPromptFilter(filters)
+		c.from, c.now = filters, changedFilter(c.now, filters)
 	}
 	return c.now
 }
@@ -144,8 +145,20 @@ func (q *filterRequest) read(a *args) {
 	q.replacement = a.optStr("replacement", maxReplacement)
 }
 
-// putFilter serves PUT /api/v2/filters. An expression that does not compile is kept, and the
-// answer tells that it has no effect.
+// checkRegex refuses an expression that cannot be run: a filter without effect would be taken
+// for one. Those that came from elsewhere, by an import or an older version, are kept, and shown
+// with a warning.
+func checkRegex(regex *string) error {
+	if regex == nil || *regex == "" {
+		return nil
+	}
+	if _, err := textrule.Compile(*regex); err != nil {
+		return horde.Refuse(horde.RCBadRequest, "This filter cannot be used: %s.", err)
+	}
+	return nil
+}
+
+// putFilter serves PUT /api/v2/filters.
 func (s *Server) putFilter(w http.ResponseWriter, r *http.Request) error {
 	var q filterRequest
 	if err := decode(r, &q); err != nil {
@@ -157,6 +170,9 @@ func (s *Server) putFilter(w http.ResponseWriter, r *http.Request) error {
 		return err
 	case bodyOf(r).hasNUL():
 		return errNUL()
+	}
+	if err := checkRegex(q.regex); err != nil {
+		return err
 	}
 	n := NewFilter{Actor: u.ID, Regex: *q.regex, Type: *q.kind}
 	if q.description != nil {
@@ -280,6 +296,9 @@ func (s *Server) changeFilter(w http.ResponseWriter, r *http.Request) error {
 		return err
 	case bodyOf(r).hasNUL():
 		return errNUL()
+	}
+	if err := checkRegex(q.regex); err != nil {
+		return err
 	}
 	now, err := s.deps.Community.UpdateFilter(r.Context(), FilterChange{
 		Actor: u.ID, Filter: f.ID, Regex: q.regex, Type: q.kind, Description: unlessEmpty(q.description), Replacement: unlessEmpty(q.replacement),

@@ -43,16 +43,26 @@ func TestFilters(t *testing.T) {
 	h.do("DELETE", "/api/v2/filters/1", modKey, nil).wants(404, horde.RCFilterNotFound)
 }
 
-// One filter that cannot be compiled is told to be inert and does not stop the others.
+// An expression that cannot be run is refused; one that is there all the same, by an import,
+// is shown with a warning and does not stop the others.
 func TestInertFilter(t *testing.T) {
-	h, _ := newCommunityHarness(t)
+	h, f := newCommunityHarness(t)
 	h.do("PUT", "/api/v2/filters", modKey, `{"regex":"zebra","filter_type":20}`).wants(200, "")
-	got := h.do("PUT", "/api/v2/filters", modKey, `{"regex":"(?<=x)y","filter_type":20}`).wants(200, "")
+	got := h.do("PUT", "/api/v2/filters", modKey, `{"regex":"(a)\\1","filter_type":20}`).wants(400, horde.RCBadRequest)
+	if !strings.Contains(got.body, "not one of RE2") {
+		t.Errorf("it is not told why: %s", got.body)
+	}
+	h.do("PATCH", "/api/v2/filters/1", modKey, `{"regex":"(?<!x*)y"}`).wants(400, horde.RCBadRequest)
+	h.do("PUT", "/api/v2/filters", modKey, `{"regex":"(?<=my )okapi","filter_type":20}`).wants(200, "")
+	f.filters[9] = horde.Filter{ID: 9, Type: 20, Regex: `(a)\1`}
+	got = h.do("GET", "/api/v2/filters/9", modKey, nil).wants(200, "")
 	if !strings.Contains(got.body, `"warnings":[{"code":"InertFilter",`) {
 		t.Errorf("no warning in %s", got.body)
 	}
-	h.do("GET", "/api/v2/filters/regex?filter_type=20", modKey, nil).golden(`[{"filter_type":20,"regex":"zebra"}]`)
+	h.do("GET", "/api/v2/filters/regex?filter_type=20", modKey, nil).golden(`[{"filter_type":20,"regex":"zebra|(?<=my )okapi"}]`)
 	h.do("POST", "/api/v2/filters", modKey, `{"prompt":"zebra"}`).golden(`{"suspicion":"1","matches":["zebra"]}`)
+	h.do("POST", "/api/v2/filters", modKey, `{"prompt":"my okapi"}`).golden(`{"suspicion":"1","matches":["okapi"]}`)
+	h.do("POST", "/api/v2/filters", modKey, `{"prompt":"an okapi"}`).golden(`{"suspicion":"0","matches":[]}`)
 }
 
 func TestFilterRefusals(t *testing.T) {

@@ -51,6 +51,7 @@ func newHarness(t *testing.T, change ...func(*Config)) *harness {
 		Version:      "5.1.5",
 		BlobSecret:   []byte("0123456789abcdef"),
 		NoRateLimits: true,
+		Endpoints:    nodeEndpoints(),
 		Now:          h.clock.now,
 		Rand:         func() uint64 { return 4242 },
 		Log:          slog.New(slog.NewTextHandler(h.log, nil)),
@@ -275,6 +276,11 @@ type fakeBoard struct {
 	requests []*fakeRequest
 	blobs    map[string][]byte
 	waiting  map[horde.UserID]int
+
+	waitingFor map[string]int // by models; read only
+	unheard    int            // jobs that are waiting and that only the homes know of
+	confirmed  atomic.Int64   // calls of ConfirmWaiting
+
 	load     horde.Performance
 	possible bool
 	pops     []horde.Pop
@@ -445,10 +451,13 @@ func (f *fakeBoard) Submit(_ context.Context, s horde.Submission) (horde.Receipt
 	return horde.Receipt{}, horde.RCInvalidJobID
 }
 
-func (f *fakeBoard) Waiting(user horde.UserID, _ horde.Kind) int { return f.waiting[user] }
+func (f *fakeBoard) Waiting(user horde.UserID, _ horde.Kind, models ...string) int {
+	return f.waiting[user] + f.waitingFor[strings.Join(models, ",")]
+}
 
-func (f *fakeBoard) ConfirmWaiting(_ context.Context, user horde.UserID, _ horde.Kind) int {
-	return f.waiting[user]
+func (f *fakeBoard) ConfirmWaiting(_ context.Context, user horde.UserID, _ horde.Kind, models ...string) int {
+	f.confirmed.Add(1)
+	return f.waiting[user] + f.waitingFor[strings.Join(models, ",")] + f.unheard
 }
 
 func (f *fakeBoard) Performance() horde.Performance { return f.load }

@@ -47,6 +47,11 @@ func (s *Server) imageAsync(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &o); err != nil {
 		return err
 	}
+	if again, err := s.repeated(r, &o.order); err != nil {
+		return err
+	} else if again {
+		return encode(w, http.StatusAccepted, accepted{ID: o.id.String()})
+	}
 	if err := s.admit(r, horde.KindImage, &o.order, o.restyle); err != nil {
 		return err
 	}
@@ -75,7 +80,11 @@ func (s *Server) imageAsync(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if o.dryRun {
-		return encode(w, http.StatusOK, priced{wholeFloat(s.deps.Pricing.ImageEstimate(o.priced(true), o.pricedOrder()))})
+		// As recorded of the reference (image-dry-run-a): a dry run prices the payload. What comes
+		// on top for fast workers only and for a deny list of workers is not in it.
+		order := o.pricedOrder()
+		order.SlowOK, order.Blacklist = true, false
+		return encode(w, http.StatusOK, priced{wholeFloat(s.deps.Pricing.ImageEstimate(o.priced(true), order))})
 	}
 	q, a, err := s.place(r.Context(), &o.order, v, hold, shrink, func(hold horde.Kudos) (horde.Request, error) {
 		return s.imageRequest(r, &o, hold)
@@ -101,7 +110,7 @@ func (o *imageOrder) shrink(p Pricing, side int) {
 
 // imageRequest makes the request that the board keeps, its images stored before it.
 func (s *Server) imageRequest(r *http.Request, o *imageOrder, hold horde.Kudos) (horde.Request, error) {
-	id, err := s.deps.Board.NewRequestID()
+	id, err := s.requestID(&o.order)
 	if err != nil {
 		return horde.Request{}, fmt.Errorf("name an image request: %w", err)
 	}
@@ -275,7 +284,7 @@ type imageGeneration struct {
 
 // imageCheck serves GET /api/v2/generate/check/{id}.
 func (s *Server) imageCheck(w http.ResponseWriter, r *http.Request) error {
-	if _, out := s.timedOut(s.clientIP(r)); out && clientAgent(r) == unknownAgent {
+	if _, out := s.timedOut(s.effectiveIP(r)); out && clientAgent(r) == unknownAgent {
 		return horde.Refuse(horde.RCForbidden, "Your address is timed out. Please name your program in the Client-Agent header.")
 	}
 	return s.statusLater(w, r, patientLook{kind: horde.KindImage, answer: func(w http.ResponseWriter, _ *http.Request, st horde.Status) error {

@@ -232,6 +232,7 @@ func (o *imageOrder) shape() horde.Shape {
 		Kind:              horde.KindImage,
 		Models:            o.models,
 		NSFW:              o.nsfw,
+		UnsafeIP:          o.fromUnsafe,
 		TrustedOnly:       o.trusted,
 		ValidatedBackends: o.validated,
 		SlowOK:            o.slow,

@@ -2,9 +2,11 @@ package api
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"hordenode/internal/horde"
@@ -92,17 +94,16 @@ func (s *Server) pop(r *http.Request, kind horde.Kind, q popRequest) (horde.PopR
 	if err != nil {
 		return none, err
 	}
-	switch {
-	case u.Is(horde.RoleDeleted):
-		return none, horde.Refuse(horde.RCDeletedUser, "This account is being deleted.")
-	case u.Is(horde.RoleFlagged):
-		return none, horde.Refuse(horde.RCWorkerFlaggedMaintenance, "Your account is flagged: its workers are in maintenance mode. Please contact the moderators.")
-	case u.ID == horde.Anonymous:
-		return none, horde.Refuse(horde.RCAnonForbiddenWorker, "Workers need an account: Anonymous cannot have any.")
+	if err := s.barredWorker(u); err != nil {
+		return none, err
 	}
 	ip := s.clientIP(r)
 	if until, out := s.timedOut(ip); out {
 		return none, timeoutIP(until.Sub(s.now()))
+	}
+	unsafe, err := s.checkUnsafeWorker(r.Context(), u, ip)
+	if err != nil {
+		return none, err
 	}
 	if err := s.newWorkerAllowed(&q); err != nil {
 		return none, err
@@ -118,6 +119,9 @@ func (s *Server) pop(r *http.Request, kind horde.Kind, q popRequest) (horde.PopR
 	})
 	if err == nil {
 		s.deps.Addresses.Saw(res.Worker.ID, ip)
+		if unsafe && res.Worker.Suspicion == 0 {
+			s.suspectUnsafe(r.Context(), res.Worker.ID)
+		}
 	}
 	return res, err
 }
@@ -189,6 +193,11 @@ func (s *Server) fillImagePop(r *http.Request, answer *imagePopAnswer, g *horde.
 	answer.Payload = body.Payload
 	answer.Payload.N = len(g.Jobs)
 	answer.Payload.Seed = body.seedOf(g.Remaining, s.cfg.Rand)
+	if g.Model == betaModel {
+		if answer.Payload.Special, err = betaPipeline(g); err != nil {
+			return err
+		}
+	}
 	answer.ID, answer.IDs = &g.Jobs[0], g.Jobs
 	answer.Model, answer.TTL = &g.Model, &g.TTL
 	for _, job := range g.Jobs {
@@ -207,6 +216,21 @@ func (s *Server) fillImagePop(r *http.Request, answer *imagePopAnswer, g *horde.
 		answer.Extras = append(answer.Extras, extraImage{*s.renderSource(r, e.Blob, true), e.Strength})
 	}
 	return nil
+}
+
+// betaPipeline is what the workers of the model that compares itself get for a special: the
+// two images of a request are made by different pipelines (spec/image.md section 5.5).
+func betaPipeline(g *horde.Grant) (json.RawMessage, error) {
+	name := "pipeline" + strconv.Itoa(2-g.Remaining)
+	raw, err := json.Marshal(struct {
+		Model string          `json:"model_name"`
+		Pair  horde.RequestID `json:"pair_id"`
+		Comfy string          `json:"comfy_pipeline"`
+	}{name, g.Request, name + ".json"})
+	if err != nil {
+		return nil, fmt.Errorf("encode the pipeline: %w", err)
+	}
+	return raw, nil
 }
 
 // renderSource is a source image as its worker takes it: an address, or base64. The jobs

@@ -26,7 +26,7 @@ func imageChecks() []check {
 	return []check{
 		checkHiresFix, checkLoRAs, checkTransparentModel, checkWorkflowModel, checkPromptSize,
 		checkModelNames, checkUpscalers, checkCFG, checkSpecialModels,
-		checkSpecialField, checkMask, checkControlModel, checkControl, checkTransparent,
+		checkUnsafe, checkSpecialField, checkMask, checkControlModel, checkControl, checkTransparent,
 		checkRemix, checkTexts, checkControlMap, checkSourceModels, checkBeta, checkAgent,
 	}
 }
@@ -145,6 +145,14 @@ func checkSpecialModels(_ *Server, o *imageOrder) error {
 		case o.params.special == nil:
 			return horde.Refuse(horde.RCSpecialMissingPayload, "A special model needs the special parameter.")
 		}
+	}
+	return nil
+}
+
+// checkUnsafe is about raid mode.
+func checkUnsafe(_ *Server, o *imageOrder) error {
+	if o.unsafe {
+		return untrustedUnsafeIP()
 	}
 	return nil
 }

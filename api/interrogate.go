@@ -62,6 +62,7 @@ type formOrder struct {
 	slow    bool
 	trusted bool
 	webhook string
+	hook    *hook // nil: nobody is told
 
 	payer horde.User
 }
@@ -95,9 +96,9 @@ func (o *formOrder) read(a *args) {
 
 // formBody is what the home of an alchemy request keeps for its workers.
 type formBody struct {
-	Source  string        `json:"source"` // name of the blob
-	Forms   []orderedForm `json:"forms"`  // by slot
-	Webhook string        `json:"webhook,omitempty"`
+	Source string        `json:"source"` // name of the blob
+	Forms  []orderedForm `json:"forms"`  // by slot
+	Hook   *hook         `json:"hook,omitempty"`
 }
 
 func decodeFormBody(raw []byte) (formBody, error) {
@@ -116,6 +117,9 @@ func (s *Server) interrogate(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := s.admitForms(r, &o); err != nil {
 		return err
+	}
+	if o.webhook != "" {
+		o.hook = &hook{URL: o.webhook, Base: s.baseURL(r), User: o.payer.ID}
 	}
 	q, err := s.formRequest(r.Context(), &o)
 	if err != nil {
@@ -149,6 +153,9 @@ func (s *Server) admitForms(r *http.Request, o *formOrder) (err error) {
 	case o.nul:
 		return errNUL()
 	}
+	if s.unsafeOrder(r, o.payer) {
+		return untrustedUnsafeIP()
+	}
 	return nil
 }
 
@@ -167,7 +174,7 @@ func (s *Server) formRequest(ctx context.Context, o *formOrder) (horde.Request, 
 	if err != nil {
 		return none, fmt.Errorf("name an alchemy request: %w", err)
 	}
-	body := formBody{Source: id.String() + "_src", Forms: o.forms, Webhook: o.webhook}
+	body := formBody{Source: id.String() + "_src", Forms: o.forms, Hook: o.hook}
 	if err := s.deps.Board.PutBlob(ctx, body.Source, data); err != nil {
 		return none, fmt.Errorf("store a source image: %w", err)
 	}

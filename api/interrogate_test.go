@@ -155,7 +155,7 @@ func TestInterrogateFromRequestToResult(t *testing.T) {
 	if r := h.do("GET", pathOf(t, caption["source_image"].(string)), "", nil).wants(200, ""); base64.StdEncoding.EncodeToString([]byte(r.body)) != source {
 		t.Errorf("the alchemist gets another image of %d bytes", len(r.body))
 	}
-	h.do("PUT", pathOf(t, fixer["r2_upload"].(string)), "", []byte("RIFF....WEBP")).wants(200, "")
+	h.do("PUT", pathOf(t, fixer["r2_upload"].(string)), "", imageOf(t, tinyWebP)).wants(200, "")
 
 	submit := func(form map[string]any, body string) answer {
 		return h.do("POST", interrogatePath+"/submit", ownerKey, `{"id":"`+form["id"].(string)+`",`+body+`}`)
@@ -173,7 +173,7 @@ func TestInterrogateFromRequestToResult(t *testing.T) {
 	if err := json.Unmarshal([]byte(strings.Replace(status().body, `[1,2.50,null]`, `""`, 1)), &st); err != nil {
 		t.Fatal(err)
 	}
-	if got := h.do("GET", pathOf(t, st.Forms[2].Result["GFPGAN"]), "", nil).wants(200, "").body; got != "RIFF....WEBP" {
+	if got := h.do("GET", pathOf(t, st.Forms[2].Result["GFPGAN"]), "", nil).wants(200, "").body; got != string(imageOf(t, tinyWebP)) {
 		t.Errorf("the client gets %q", got)
 	}
 	if !strings.HasPrefix(status().body, `{"state":"partial","forms":[`) || !strings.Contains(status().body, `{"form":"nsfw","state":"cancelled"}`) {

@@ -10,11 +10,12 @@ import (
 	"sync"
 	"time"
 
+	"hordenode/api/ratelimit"
 	"hordenode/internal/horde"
 )
 
 // A limit allows n requests per window; the window opens with the first of them
-// (spec/moderation.md section 2).
+// (spec/moderation.md section 2). All nodes count together (package ratelimit).
 type limit struct {
 	n       int
 	per     time.Duration
@@ -54,12 +55,12 @@ func (s *Server) allow(rt route, w *responder, r *http.Request) error {
 		return nil
 	}
 	limits = slices.SortedStableFunc(slices.Values(limits), func(a, b limit) int { return int(a.per - b.per) })
-	ip := s.clientIP(r)
+	ip, effective := s.clientIP(r), s.effectiveIP(r)
 	key, hasKey := apikey(r)
 	if !hasKey {
 		key = horde.AnonymousKey
 	}
-	relaxed := s.limiter.isRelaxed(ip)
+	relaxed := s.limiter.isRelaxed(effective)
 	for i, l := range limits {
 		n := l.n
 		if l.relaxed > 0 && (relaxed || l.by == byKey && key == horde.AnonymousKey) {
@@ -70,11 +71,11 @@ func (s *Server) allow(rt route, w *responder, r *http.Request) error {
 		case byIP:
 			who = "ip " + rt.path + " " + network(ip)
 		case byPath:
-			who = "path " + r.Method + " " + r.URL.Path + " " + network(ip)
+			who = "path " + r.Method + " " + r.URL.Path + " " + network(effective)
 		case byKey:
 			who = "key " + r.Method + " " + r.URL.Path + " " + string(key)
 		}
-		left, reset := s.limiter.hit(fmt.Sprintf("%d %s", l.per, who), n, l.per)
+		left, reset := s.limiter.counter.Hit(fmt.Sprintf("%d %s", l.per, who), n, l.per)
 		if i == 0 || left < 0 {
 			h := w.Header()
 			h.Set("X-RateLimit-Limit", strconv.Itoa(n))
@@ -100,63 +101,27 @@ func network(ip netip.Addr) string {
 }
 
 const (
-	maxWindows  = 1 << 17 // windows remembered
 	maxRelaxed  = 1 << 14 // relaxed addresses remembered
 	relaxedTime = 24 * time.Hour
 )
 
-// A limiter counts requests of this node in fixed windows.
+// A limiter counts requests, and knows which addresses may make more of them.
 type limiter struct {
-	now  func() time.Time
-	seed maphash.Seed
+	now     func() time.Time
+	counter *ratelimit.Counter
 
-	mu      sync.Mutex // guards the fields below
-	windows map[uint64]window
+	mu      sync.Mutex               // guards relaxed
 	relaxed map[netip.Addr]time.Time // until when
 }
 
-type window struct {
-	ends time.Time
-	hits int
-}
-
-func newLimiter(now func() time.Time) *limiter {
-	return &limiter{now: now, seed: maphash.MakeSeed(), windows: map[uint64]window{}, relaxed: map[netip.Addr]time.Time{}}
-}
-
-// hit counts one request. left is how many more are allowed, -1 if this one is not.
-func (l *limiter) hit(key string, n int, per time.Duration) (left int, reset time.Time) {
-	k := maphash.String(l.seed, key)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.now()
-	w, ok := l.windows[k]
-	if !ok || !now.Before(w.ends) {
-		l.makeRoom(now)
-		w = window{ends: now.Add(per)}
+// newLimiter returns a limiter that counts with c, or, if that is nil, this node's requests
+// only.
+func newLimiter(now func() time.Time, c *ratelimit.Counter) *limiter {
+	if c == nil {
+		seed := maphash.MakeSeed()
+		c = ratelimit.New(now, func(name string) uint64 { return maphash.String(seed, name) })
 	}
-	if w.hits >= n {
-		return -1, w.ends
-	}
-	w.hits++
-	l.windows[k] = w
-	return n - w.hits, w.ends
-}
-
-// makeRoom forgets windows that have ended, and if there are still too many, all of them.
-// The lock is held.
-func (l *limiter) makeRoom(now time.Time) {
-	if len(l.windows) < maxWindows {
-		return
-	}
-	for k, w := range l.windows {
-		if !now.Before(w.ends) {
-			delete(l.windows, k)
-		}
-	}
-	if len(l.windows) >= maxWindows*3/4 {
-		clear(l.windows)
-	}
+	return &limiter{now: now, counter: c, relaxed: map[netip.Addr]time.Time{}}
 }
 
 // relax gives an address wider limits for a day: a trusted account was used from it.

@@ -2,9 +2,10 @@ package api
 
 import "strings"
 
-// sanitize makes a name harmless: no markup, no NUL, no blanks around it.
+// sanitize makes a name harmless: no markup, no blanks around it, nothing that is not seen
+// (tidyName).
 func sanitize(s string) string {
-	return strings.TrimSpace(strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\x00", "").Replace(s))
+	return strings.TrimSpace(strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\x00", "").Replace(tidyName(s)))
 }
 
 // isProfane tells whether a name or a text shown to others holds a word that the operator

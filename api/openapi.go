@@ -180,10 +180,10 @@ func (s *schema) shape() openapi.Shape {
 	out := openapi.Shape{Kind: s.kind, Unique: s.unique, Multiple: s.multiple, Choices: s.choices}
 	lengths := s.kind == "string" || s.kind == "array"
 	if bound := s.min; s.kind == "integer" || s.kind == "number" || lengths && bound > 0 {
-		out.Min = told(bound)
+		out.Min = meaningful(bound)
 	}
 	if bound := s.max; bound != 0 || s.kind == "integer" || s.kind == "number" {
-		out.Max = told(bound)
+		out.Max = meaningful(bound)
 	}
 	if s.items != nil {
 		items := s.items.shape()
@@ -195,9 +195,9 @@ func (s *schema) shape() openapi.Shape {
 	return out
 }
 
-// told is a bound that means something to a reader; what only keeps numbers from overflowing
+// meaningful is a bound that means something to a reader; what only keeps numbers from overflowing
 // does not.
-func told(bound float64) *float64 {
+func meaningful(bound float64) *float64 {
 	if math.Abs(bound) >= 1<<31-1 {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"hordenode/api/openapi"
+	"hordenode/internal/horde"
 )
 
 func TestEveryRouteIsDocumented(t *testing.T) {
@@ -68,6 +69,21 @@ func TestDocumentedOperationsAreServed(t *testing.T) {
 			t.Errorf("%s of the reference is not in api/openapi", at)
 		}
 	}
+}
+
+// nodeEndpoints stand for what the node serves itself.
+func nodeEndpoints() []Endpoint {
+	var list []Endpoint
+	for _, op := range openapi.Operations() {
+		if op.Node {
+			path := op.Path
+			if strings.HasSuffix(path, "/") {
+				path += "{$}"
+			}
+			list = append(list, Endpoint{Method: op.Method, Path: path, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })})
+		}
+	}
+	return list
 }
 
 func lines(t *testing.T, file string) []string {
@@ -168,7 +184,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	for model, dto := range map[string]any{
 		"UserDetails": userDetails{}, "UserKudosDetails": userKudosDetails{}, "UserRecords": userRecords{}, "UserThingRecords": workRecord{}, "UserAmountRecords": countRecord{},
 		"MonthlyKudos": monthlyKudos{}, "UsageDetails": oldUsage{}, "ContributionsDetails": oldContributions{}, "UserActiveGenerations": activeRequests{},
-		"ModifyUser": userChanges{}, "WorkerDetails": workerDetails{}, "WorkerKudosDetails": workerKudosDetails{}, "ModifyWorker": workerChanges{},
+		"WorkerDetails": workerDetails{}, "WorkerKudosDetails": workerKudosDetails{},
 		"HordeModes": modes{}, "KudosAwarded": awarded{}, "RequestValidationError": message{},
 	} {
 		members := map[string]openapi.Shape{}
@@ -192,6 +208,30 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		}
 		if left := slices.Sorted(maps.Keys(members)); len(left) > 0 {
 			t.Logf("%s: told, but never answered: %s", model, strings.Join(left, ", "))
+		}
+	}
+}
+
+// What PUT answers with is what the models say, in name and kind.
+func TestChangesAreAnsweredAsDocumented(t *testing.T) {
+	h, _, _ := newAccountHarness(t)
+	compareAnswers(t, "ModifyUser", h.s.userChanger().settings, horde.User{})
+	compareAnswers(t, "ModifyWorker", h.s.workerChanger().settings, horde.Worker{})
+}
+
+func compareAnswers[C, R any](t *testing.T, model string, settings []setting[C, R], r R) {
+	t.Helper()
+	members := openapi.All().Flat(model)
+	for _, f := range settings {
+		if f.told == nil {
+			continue
+		}
+		i := slices.IndexFunc(members, func(m openapi.Member) bool { return m.Name == f.answered() })
+		switch told := f.told(*new(C), r); {
+		case i < 0:
+			t.Errorf("%s: %s is answered, but not told", model, f.answered())
+		case !slices.Contains(kindsOf(reflect.TypeOf(told)), members[i].Shape.Kind):
+			t.Errorf("%s: %s is told to be %s, and is %T", model, f.answered(), members[i].Shape.Kind, told)
 		}
 	}
 }

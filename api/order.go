@@ -30,13 +30,17 @@ type order struct {
 	replace                    bool // replacement_filter; images only
 	extras                     []source
 
+	id horde.RequestID // from the Idempotency-Key; zero: any. See repeat.go
+
 	// what follows is filled by admit
-	applied   *pickedStyle     // nil: no style
-	key       *horde.SharedKey // nil: the payer's own
-	keyOf     keySource
-	low       bool // the shared key cannot pay all: behind others
-	payer     horde.User
-	workerIDs []horde.WorkerID // at most 5
+	applied    *pickedStyle     // nil: no style
+	key        *horde.SharedKey // nil: the payer's own
+	keyOf      keySource
+	low        bool // the shared key cannot pay all: behind others
+	payer      horde.User
+	unsafe     bool             // an image that must not be ordered from where it was
+	fromUnsafe bool             // an image that some workers do not make for where it was ordered from
+	workerIDs  []horde.WorkerID // at most 5
 }
 
 // A source is an image that a client sent along.
@@ -98,11 +102,17 @@ func (s *Server) admit(r *http.Request, kind horde.Kind, o *order, apply restyle
 		return horde.Refuse(horde.RCDeletedUser, "This account is being deleted.")
 	case len(o.extras) > 5:
 		return horde.Refuse(horde.RCTooManyExtraSourceImages, "A request can have 5 extra source images at most.")
-	case len(o.extras) > 1 && !trusted:
-		return horde.Refuse(horde.RCMoreThanMinExtraSourceImage, "Only trusted users can send more than one extra source image.")
+	case len(o.extras) > 1 && !trusted && !isPatron(u):
+		return horde.Refuse(horde.RCMoreThanMinExtraSourceImage, "Only trusted users and patrons can send more than one extra source image.")
 	}
 	if trusted || u.Is(horde.RoleEducation) || u.Is(horde.RoleService) {
-		s.limiter.relax(s.clientIP(r))
+		if _, proxied := s.proxiedFor(r); !proxied {
+			s.limiter.relax(s.clientIP(r))
+		}
+	}
+	if kind == horde.KindImage {
+		o.fromUnsafe = s.fromUnsafe(r)
+		o.unsafe = o.fromUnsafe && !trusted && !isPatron(u)
 	}
 	if o.prompt == "" {
 		return horde.Refuse(horde.RCMissingPrompt, "The prompt is empty.")
@@ -111,9 +121,9 @@ func (s *Server) admit(r *http.Request, kind horde.Kind, o *order, apply restyle
 		return err
 	}
 	switch {
-	case o.n > 1 && o.noBatch && !trusted:
-		return horde.Refuse(horde.RCRequiresTrust, "Only trusted users can disable batching of several results.")
-	case s.tooMany(r, u.ID, kind, o.n, u.Concurrency):
+	case o.n > 1 && o.noBatch && !trusted && !isPatron(u):
+		return horde.Refuse(horde.RCRequiresTrust, "Only trusted users and patrons can disable batching of several results.")
+	case s.tooMany(r, u.ID, kind, o.n, u.Concurrency, o.limitedModels()...):
 		return horde.Refuse(horde.RCTooManyPrompts, "Too many jobs of yours are waiting: %d at once are allowed.", u.Concurrency)
 	}
 	return s.judgePrompt(r, kind, o)
@@ -237,8 +247,23 @@ type priced struct {
 
 const noWorkerText = "No worker that is online now can serve this request. It waits for one, and expires after 20 minutes."
 
-// tooMany tells whether n more jobs would be more than a user may have waiting. It says so
-// only after the homes have been asked.
-func (s *Server) tooMany(r *http.Request, user horde.UserID, kind horde.Kind, n, most int) bool {
-	return s.deps.Board.Waiting(user, kind)+n > most && s.deps.Board.ConfirmWaiting(r.Context(), user, kind)+n > most
+// tooMany tells whether n more jobs would be more than a user may have waiting. Near the
+// limit the homes are asked: neither a refusal nor the job that goes beyond it shall rest on
+// what has not been heard yet.
+func (s *Server) tooMany(r *http.Request, user horde.UserID, kind horde.Kind, n, most int, models ...string) bool {
+	near := most - max(most/4, nearLimit)
+	return s.deps.Board.Waiting(user, kind, models...)+n > near && s.deps.Board.ConfirmWaiting(r.Context(), user, kind, models...)+n > most
 }
+
+// limitedModels are the models that the limit of an order's payer is counted for; none: what
+// the payer has waiting is counted whatever it names. All who are anonymous share one account,
+// so theirs is a limit for each model (spec/image.md section 3.4.1).
+func (o *order) limitedModels() []string {
+	if o.payer.ID == horde.Anonymous {
+		return o.models
+	}
+	return nil
+}
+
+// nearLimit is how many jobs below a limit are near it, at least.
+const nearLimit = 4

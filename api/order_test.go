@@ -175,14 +175,14 @@ func TestStyleWithSharedKey(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h, f := newCommunityHarness(t)
 			key := f.sharedKey(tt.key)
-			img := f.style(horde.Style{Kind: horde.KindImage, Owner: 10, Prompt: "{p}{np}", SharedKey: key})
-			txt := f.style(horde.Style{Kind: horde.KindText, Owner: 10, Prompt: "{p}", SharedKey: key})
+			img := f.style(horde.Style{Kind: horde.KindImage, Owner: 10, Prompt: "{p}{np}", SharedKey: refOf(key)})
+			txt := f.style(horde.Style{Kind: horde.KindText, Owner: 10, Prompt: "{p}", SharedKey: refOf(key)})
 			h.do("POST", imagePath, aliceKey, with(m{"style": img.String()})).wants(http.StatusAccepted, "")
-			if q := h.board.last(t); q.Payer != tt.payer || (q.SharedKey == key) != tt.keyed {
+			if q := h.board.last(t); q.Payer != tt.payer || (q.SharedKey == refOf(key)) != tt.keyed {
 				t.Errorf("image: payer %d with key %v, want %d with key %v", q.Payer, q.SharedKey, tt.payer, tt.keyed)
 			}
 			h.do("POST", textPath, aliceKey, m{"prompt": "x", "style": txt.String()}).wants(http.StatusAccepted, "")
-			if q := h.board.last(t); q.Payer != tt.payer || (q.SharedKey == key) != tt.keyed {
+			if q := h.board.last(t); q.Payer != tt.payer || (q.SharedKey == refOf(key)) != tt.keyed {
 				t.Errorf("text: payer %d with key %v, want %d with key %v", q.Payer, q.SharedKey, tt.payer, tt.keyed)
 			}
 		})
@@ -248,7 +248,7 @@ func TestSharedKeys(t *testing.T) {
 				}
 				return
 			}
-			if q := h.board.last(t); q.Payer != tt.payer || q.Priority != tt.priority || (q.SharedKey == id) != tt.keyed {
+			if q := h.board.last(t); q.Payer != tt.payer || q.Priority != tt.priority || (q.SharedKey == refOf(id)) != tt.keyed {
 				t.Errorf("payer %d, priority %d, key %v, want %d, %d, %v", q.Payer, q.Priority, q.SharedKey, tt.payer, tt.priority, tt.keyed)
 			}
 		})

@@ -91,7 +91,7 @@ func (o *textOrder) within() error {
 // admission.
 func (o *order) commission(q *horde.Request) {
 	if o.key != nil {
-		q.SharedKey = o.key.ID
+		q.SharedKey = o.key.Ref
 	}
 	if o.applied != nil {
 		q.Style, q.Collection = o.applied.ID, o.applied.collection

@@ -82,7 +82,7 @@ func (s *Server) applyStyle(ctx context.Context, kind horde.Kind, o *order, appl
 		return err
 	}
 	if !st.SharedKey.IsZero() {
-		if k, ok := s.deps.Community.SharedKey(st.SharedKey); ok && k.Valid(s.now()) == "" {
+		if k, ok := s.deps.Community.SharedKeyAt(st.SharedKey); ok && k.Valid(s.now()) == "" {
 			if o.payer, ok = s.deps.Accounts.User(k.Owner); ok {
 				o.key, o.keyOf = &k, keyOfStyle
 			}

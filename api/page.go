@@ -11,6 +11,7 @@ import (
 	"html"
 	"html/template"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,9 +22,11 @@ import (
 // Pages for people, in the look of the page at "/" (package web, which serves their style and
 // scripts under /assets/):
 //
-//	/register /profile /transfer   forms: pagesession.go keeps who is logged in
-//	/leaderboard /workers          what the API lists
-//	/terms /privacy /sponsors      what the operator wrote: pagedocument.go
+//	/register /login/...           how to become somebody: register.go, login.go
+//	/profile... /transfer          forms: pagesession.go keeps who is logged in
+//	/leaderboard /workers /teams   what the API lists
+//	/news /terms /privacy /sponsors  what the operator wrote: pagedocument.go, pagenews.go
+//	/moderation...                 the console of moderators: pageconsole.go
 //	/api/                          the API's description: docs.go
 //
 // They are rendered by html/template under a policy that allows no script, style or frame but
@@ -37,7 +40,9 @@ func (s *Server) pageRoutes() []route {
 	post := func(path string, h func(http.ResponseWriter, *http.Request) error) route {
 		return route{method: "POST", path: path, handle: h, unmasked: true, raw: true, body: 4096, limits: forms}
 	}
-	return []route{
+	return slices.Concat(s.loginRoutes(), s.settingsRoutes(post), s.keyRoutes(post), s.teamPageRoutes(post), s.consoleRoutes(get, post), []route{
+		get("/profile/statement", s.shown(nil, s.renderStatement)),
+		get("/news", s.showNews),
 		get("/profile", s.showProfile),
 		post("/profile", s.logIn),
 		post("/profile/key", s.rotateKey),
@@ -49,7 +54,7 @@ func (s *Server) pageRoutes() []route {
 		get("/terms", s.showDocument("terms", "Terms of use")),
 		get("/privacy", s.showDocument("privacy", "Privacy")),
 		get("/sponsors", s.showDocument("sponsors", "Sponsors")),
-	}
+	})
 }
 
 //go:embed pages
@@ -60,14 +65,18 @@ type pages struct {
 	set      map[string]*template.Template
 	sessions cipher.AEAD // seals session cookies
 	tokens   []byte      // key of the tokens of forms
+	used     used        // attempts to log in
 }
 
 // newPages parses the templates and derives the keys of cookies and forms from the node's
 // secret.
 func newPages(secret []byte) (*pages, error) {
 	p := &pages{set: map[string]*template.Template{}}
-	for _, name := range []string{"register", "profile", "transfer", "leaderboard", "workers", "document", "docs"} {
-		t, err := template.New("layout.html").Funcs(pageFuncs()).ParseFS(pageFiles, "pages/layout.html", "pages/worker-table.html", "pages/"+name+".html")
+	for _, name := range []string{
+		"register", "profile", "transfer", "leaderboard", "workers", "document", "docs", "going", "sorry", "settings", "statement", "keys", "teams", "team", "news",
+		"modusers", "moduser", "modworkers", "modworker", "modfilters", "modmessages", "modmodes", "modblocks", "modlog",
+	} {
+		t, err := template.New("layout.html").Funcs(pageFuncs()).ParseFS(pageFiles, "pages/layout.html", "pages/worker-table.html", "pages/parts.html", "pages/modparts.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)
 		}
@@ -90,11 +99,14 @@ func newPages(secret []byte) (*pages, error) {
 	return p, nil
 }
 
+// unescape undoes what sanitize and cleanText do to &, < and >.
+func unescape(s string) string { return html.UnescapeString(s) }
+
 func pageFuncs() template.FuncMap {
 	return template.FuncMap{
 		// Names are stored with &, < and > escaped, for clients that forget it. Templates
 		// do not forget: what is unescaped here is escaped again where it is shown.
-		"plain":  html.UnescapeString,
+		"plain":  unescape,
 		"amount": groupedFloat,
 		"count":  grouped,
 		"ago":    roughly,

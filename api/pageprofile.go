@@ -24,6 +24,11 @@ type profile struct {
 	More   int          // workers that are not shown
 	Key    string       // a new API key, shown this once
 
+	Moderates bool
+	HasKey    bool          // logged in by key, not by a login
+	Logins    []loginButton // nobody is logged in: other ways to
+	Next      string        // where to go after logging in
+
 	Workers, Online int // all of them, and those among Shown that are online
 }
 
@@ -49,9 +54,9 @@ func (s *Server) showProfile(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !ok {
-		return s.renderProfile(w, r, http.StatusOK, page{}, profile{}, nil, cookie(r, sessionCookie))
+		return s.renderProfile(w, r, http.StatusOK, page{}, profile{}, nil, s.cookie(r, sessionCookie))
 	}
-	return s.renderProfile(w, r, http.StatusOK, page{}, profile{}, &u, cookie(r, sessionCookie))
+	return s.renderProfile(w, r, http.StatusOK, page{}, profile{}, &u, s.cookie(r, sessionCookie))
 }
 
 // logIn serves POST /profile.
@@ -64,12 +69,12 @@ func (s *Server) logIn(w http.ResponseWriter, r *http.Request) error {
 	if status, text, rest := asRefusal(err); rest != nil {
 		return rest
 	} else if text != "" {
-		return s.renderProfile(w, r, status, page{Failed: text}, profile{}, nil, cookie(r, sessionCookie))
+		return s.renderProfile(w, r, status, page{Failed: text}, profile{}, nil, s.cookie(r, sessionCookie))
 	}
 	if _, err := s.startSession(w, r, key); err != nil {
 		return err
 	}
-	return seeOther(w, r, "/profile")
+	return seeOther(w, r, ownPath(form.Get("next")))
 }
 
 // ownAccount is the account of a key that belongs to one person.
@@ -117,7 +122,7 @@ func (s *Server) profileAgain(w http.ResponseWriter, r *http.Request, failed err
 	if !ok {
 		shown = nil
 	}
-	return s.renderProfile(w, r, status, page{Failed: text}, profile{}, shown, cookie(r, sessionCookie))
+	return s.renderProfile(w, r, status, page{Failed: text}, profile{}, shown, s.cookie(r, sessionCookie))
 }
 
 // rotateKey serves POST /profile/key. Who only sat down at an open browser does not know the
@@ -134,10 +139,7 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return s.profileAgain(w, r, horde.Refuse(horde.RCInvalidAPIKey, "Please log in first."))
 	}
-	owner, err := s.ownAccount(r.Context(), horde.APIKey(strings.TrimSpace(form.Get("apikey"))))
-	if err == nil && owner.ID != u.ID {
-		err = horde.Refuse(horde.RCWrongCredentials, "This is not the key of the account that is logged in.")
-	}
+	err = s.sure(r, form, u)
 	var key horde.APIKey
 	if err == nil {
 		key, err = s.deps.Registry.RotateKey(r.Context(), u.ID)
@@ -161,6 +163,12 @@ func (s *Server) renderProfile(w http.ResponseWriter, r *http.Request, status in
 	p.Title, p.Here, p.Script = "Your account", "/profile", true
 	if u != nil {
 		s.fillProfile(r.Context(), &d, *u)
+		c, ok := readSession(s.unseal(sessionCookie, session))
+		d.HasKey = !ok || c.key != ""
+		d.Moderates = moderates(*u) == nil
+	} else {
+		d.Logins = s.loginButtons()
+		d.Next = r.URL.Query().Get("next")
 	}
 	p.Body = d
 	return s.render(w, status, "profile", p)

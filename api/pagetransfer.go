@@ -33,7 +33,7 @@ func (s *Server) renderTransfer(w http.ResponseWriter, r *http.Request, status i
 	if ok {
 		d.From, d.Balance = u.Alias(), kudosFloat(u.Kudos)
 	}
-	if d.CSRF, err = s.formToken(w, r, cookie(r, sessionCookie)); err != nil {
+	if d.CSRF, err = s.formToken(w, r, s.cookie(r, sessionCookie)); err != nil {
 		return err
 	}
 	if d.Once == "" {
@@ -72,10 +72,10 @@ const maxOnce = 64 // bytes of what names a transfer
 // sendFrom moves the kudos of a form, and returns how many.
 func (s *Server) sendFrom(r *http.Request, form url.Values) (float64, error) {
 	key := horde.APIKey(strings.TrimSpace(form.Get("apikey")))
-	if key == "" {
-		key = s.sessionKey(r)
+	from, ok, err := s.visitor(r)
+	if err == nil && (!ok || key != "") {
+		from, err = s.ownAccount(r.Context(), key)
 	}
-	from, err := s.ownAccount(r.Context(), key)
 	if err != nil {
 		return 0, err
 	}
@@ -83,8 +83,8 @@ func (s *Server) sendFrom(r *http.Request, form url.Values) (float64, error) {
 	if err != nil || n <= 0 || n > most {
 		return 0, horde.Refuse(horde.RCBadRequest, "The amount must be a whole number of kudos.")
 	}
-	to, ok := horde.ParseAlias(strings.TrimSpace(form.Get("username")))
-	if !ok || !strings.Contains(form.Get("username"), "#") {
+	to, named := horde.ParseAlias(strings.TrimSpace(form.Get("username")))
+	if !named || !strings.Contains(form.Get("username"), "#") {
 		return 0, horde.Refuse(horde.RCInvalidTargetUsername, "Please write the receiver with the number, like name#7.")
 	}
 	once := form.Get("once")

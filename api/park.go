@@ -3,9 +3,11 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -16,6 +18,21 @@ const answerWithin = 10 * time.Second
 // Parking. A client that waits for a minute needs no more of a node than its socket and a goroutine
 // that sleeps. What net/http keeps for a connection is several times that, buffers and two
 // larger goroutines, so a long poll takes its connection over, and closes it after the answer.
+
+// A parked connection is one that was taken over, and the little of its request that the answer
+// needs.
+type parked struct {
+	s    *Server
+	conn net.Conn
+	v    *vigil
+
+	url                     *url.URL
+	header                  http.Header // of the request
+	host, remote, route, id string
+	tls                     *tls.ConnectionState
+	mask                    *mask
+	told                    []string // headers of the answer so far, names and values by turns
+}
 
 // park takes over the connection of a request and has it answered when v is over. It returns
 // false if that is not possible, as with HTTP/2; nothing has happened then.
@@ -30,44 +47,74 @@ func (s *Server) park(w http.ResponseWriter, r *http.Request, v *vigil) bool {
 		return false
 	}
 	rw.wrote = true
-	p := &page1{header: w.Header().Clone(), status: http.StatusOK}
-	late := &responder{ResponseWriter: p, mask: rw.mask}
-	r = detached(r)
-	go func() {
-		defer s.parking.leave()
-		s.answerParked(conn, p, late, r, v)
-	}()
+	p := &parked{
+		s: s, conn: conn, v: v, url: r.URL, header: r.Header, host: r.Host, remote: r.RemoteAddr, route: r.Pattern,
+		id: r.PathValue("id"), tls: r.TLS, mask: rw.mask,
+	}
+	h := w.Header()
+	p.told = make([]string, 0, 2*len(h))
+	for name, values := range h {
+		for _, v := range values {
+			p.told = append(p.told, name, v)
+		}
+	}
+	go p.wait()
 	return true
 }
 
-// detached is what of a request is needed for its answer, without its connection.
-func detached(r *http.Request) *http.Request {
-	d := &http.Request{
-		Method: r.Method, URL: r.URL, Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor,
-		Header: r.Header, Host: r.Host, RemoteAddr: r.RemoteAddr, TLS: r.TLS, Pattern: r.Pattern, Body: http.NoBody,
+// wait answers when it is time. While nothing happens its stack holds little: many goroutines
+// spend their time here.
+func (p *parked) wait() {
+	defer p.s.parking.leave()
+	defer p.v.end()
+	for {
+		over := !p.v.sleep(p.s.parking.closed)
+		if p.answer(over) {
+			return
+		}
 	}
-	d.SetPathValue("id", r.PathValue("id"))
-	return d
 }
 
-// answerParked waits, and writes the answer to the connection.
-func (s *Server) answerParked(conn net.Conn, p *page1, w *responder, r *http.Request, v *vigil) {
-	defer func() {
-		if err := p.send(conn, r); err != nil {
-			s.log.Debug("client went away", "route", r.Pattern, "err", err)
-		}
-	}()
-	defer s.rescue(w, r)
-	st, err := v.wait(r, s.parking.closed)
+// request is the request as it was, without its connection.
+func (p *parked) request(ctx context.Context) *http.Request {
+	r := &http.Request{
+		Method: http.MethodGet, URL: p.url, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: p.header, Host: p.host, RemoteAddr: p.remote, TLS: p.tls, Pattern: p.route, Body: http.NoBody,
+	}
+	r.SetPathValue("id", p.id)
+	return r.WithContext(ctx)
+}
+
+// answer answers if there is news, or if the wait is over, and tells whether it did.
+func (p *parked) answer(over bool) (done bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 	defer cancel()
-	r = r.WithContext(ctx)
-	if st, err = s.lastLook(r, v.look, st, err); err == nil {
-		err = v.look.answer(w, r, st)
+	r, out := p.request(ctx), &page1{header: http.Header{}, status: http.StatusOK}
+	for i := 0; i < len(p.told); i += 2 {
+		out.header.Add(p.told[i], p.told[i+1])
+	}
+	w := &responder{ResponseWriter: out, mask: p.mask}
+	done = true
+	defer func() {
+		if !done {
+			return
+		}
+		if err := out.send(p.conn, r); err != nil {
+			p.s.log.Debug("client went away", "route", p.route, "err", err)
+		}
+	}()
+	defer p.s.rescue(w, r)
+	st, err := p.v.check(r)
+	if !over && err == nil && progressOf(st) == p.v.first {
+		return false
+	}
+	if st, err = p.s.lastLook(r, p.v.look, st, err); err == nil {
+		err = p.v.look.answer(w, r, st)
 	}
 	if err != nil {
-		s.fail(w, r, err)
+		p.s.fail(w, r, err)
 	}
+	return true
 }
 
 // page1 is an answer that is written when it is complete.

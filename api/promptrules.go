@@ -24,7 +24,7 @@ const (
 
 // judgePrompt refuses an order's prompt, rewrites it, or leaves it as it is.
 func (s *Server) judgePrompt(r *http.Request, kind horde.Kind, o *order) error {
-	ip := s.clientIP(r)
+	ip := s.effectiveIP(r)
 	if until, out := s.timedOut(ip); out {
 		return timeoutIP(until.Sub(s.now()))
 	}
@@ -91,7 +91,8 @@ func (s *Server) corrupt(r *http.Request, o *order) error {
 	if o.payer.Is(horde.RoleModerator) {
 		return refusal
 	}
-	s.suspects.report(s.clientIP(r))
+	s.reportAddress(r.Context(), s.effectiveIP(r))
+	s.countProxied(r)
 	if s.deps.SuspectPrompt != nil {
 		if err := s.deps.SuspectPrompt(r.Context(), o.payer.ID); err != nil {
 			s.log.WarnContext(r.Context(), "suspicion not recorded", "user", o.payer.ID, "err", err)
@@ -109,11 +110,16 @@ func (p *promptFilter) replace(prompt string) (replaced string, ok bool, err err
 		return "", false, horde.Refuse(horde.RCBadRequest, "This prompt has to be rewritten, and can have %d characters at most for that.", maxReplaced)
 	}
 	text := normalisePrompt(positive)
+	scan := p.set.Scan(text)
 	for _, f := range p.byType[filterSubject] {
-		text = f.re.ReplaceAllLiteralString(text, f.Replacement)
+		if _, _, found := scan.Find(f.at); !found {
+			continue
+		}
+		text = f.rule.ReplaceAll(text, f.Replacement)
 		if len(text) > maxScored { // replacements that are replaced again
 			return "", false, nil
 		}
+		scan = p.set.Scan(text)
 	}
 	if text = strings.TrimSpace(text); text == "" {
 		return "", false, nil

@@ -1,9 +1,12 @@
 package api
 
 import (
+	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"hordenode/internal/horde"
 )
@@ -43,7 +46,7 @@ func TestScorePrompt(t *testing.T) {
 		{ID: 3, Type: 11, Regex: `\bcolt\b`},
 		{ID: 4, Type: 20, Regex: "gallop(s|ing)"},
 		{ID: 5, Type: 15, Regex: "house"},
-		{ID: 6, Type: 20, Regex: "(?<=x)y"},
+		{ID: 6, Type: 20, Regex: "(?<=x*)y"},
 		{ID: 7, Type: 20, Regex: "x*"},
 	})
 	for _, tt := range []struct {
@@ -116,4 +119,91 @@ func FuzzScorePrompt(f *testing.F) {
 			t.Errorf("normalised to %q", n)
 		}
 	})
+}
+
+// The short ways give what the long ones do.
+func TestNormaliseShortWays(t *testing.T) {
+	weights := regexp.MustCompile(`\(([^()]*):\d+\.\d+\)`)
+	rnd := rand.New(rand.NewPCG(3, 4))
+	pieces := []string{"(", ")", ":1.2", ":12", ":", "a", "b", " ", " ", "word", "_", "\n", ".", "1.5", "((", "é", "\xff"}
+	for range 5000 {
+		var b strings.Builder
+		for range rnd.IntN(40) {
+			b.WriteString(pieces[rnd.IntN(len(pieces))])
+		}
+		prompt := b.String()
+		if got, want := dropWeights(prompt), weights.ReplaceAllString(prompt, "$1"); got != want {
+			t.Fatalf("weights of %q: got %q, want %q", prompt, got, want)
+		}
+		if !isASCII(prompt) {
+			continue
+		}
+		// A character that is no ASCII, and a word of its own, makes it go the long way.
+		long := strings.TrimSuffix(normalisePrompt(prompt+"\n\n漢字"), "漢字")
+		if got, want := normalisePrompt(prompt), strings.TrimSpace(long); got != want {
+			t.Fatalf("%q: got %q, want %q", prompt, got, want)
+		}
+	}
+}
+
+// P23: 200 rules, prompts of 8 kB, of which some hold words that rules look for. Times are of a
+// whole check; p99 is reported.
+func BenchmarkPromptScore(b *testing.B) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	word := func() string {
+		w := make([]byte, 3+rnd.IntN(8))
+		for i := range w {
+			w[i] = "etaoinshrdlucmfw"[rnd.IntN(16)]
+		}
+		return string(w)
+	}
+	var filters []horde.Filter
+	for i := range 200 {
+		regex := `\b(?:` + word() + `|` + word() + `(?:s|ed)?|` + word() + `)\b`
+		switch i % 10 {
+		case 0:
+			regex = `\b` + word() + `.{0,20}` + word()
+		case 1:
+			regex = `(?<!not )\b` + word() + `[aeiou]?` + word()
+		}
+		filters = append(filters, horde.Filter{ID: int64(i + 1), Type: []int{10, 11, 20}[i%3], Regex: regex})
+	}
+	p := newPromptFilter(filters)
+	if len(p.inert) != 0 {
+		b.Fatal(p.inert)
+	}
+	for _, accents := range []bool{false, true} {
+		var prompts []string
+		for range 64 {
+			var s strings.Builder
+			for s.Len() < 8192 {
+				s.WriteString(word())
+				switch rnd.IntN(12) {
+				case 0:
+					s.WriteString(", (" + word() + ":1.2)")
+				case 1:
+					if accents {
+						s.WriteString(" café")
+					}
+				}
+				s.WriteByte(' ')
+			}
+			prompts = append(prompts, s.String())
+		}
+		name := "ASCII"
+		if accents {
+			name = "accents"
+		}
+		b.Run(name, func(b *testing.B) {
+			took := make([]time.Duration, 0, b.N)
+			for i := 0; b.Loop(); i++ {
+				began := time.Now()
+				p.score(prompts[i%len(prompts)])
+				took = append(took, time.Since(began))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+		})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -23,6 +24,8 @@ func (s *Server) registerRoutes() []route {
 // registration is what the page shows.
 type registration struct {
 	CSRF    string
+	Action  string // where the form goes; "": /register
+	Logins  []loginButton
 	MaxName int
 	Name    string // what was typed
 	Alias   string // of the new account
@@ -36,10 +39,13 @@ func (s *Server) showRegister(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) renderRegister(w http.ResponseWriter, r *http.Request, status int, p page, d registration) error {
 	var err error
-	if d.CSRF, err = s.formToken(w, r, cookie(r, sessionCookie)); err != nil {
+	if d.CSRF, err = s.formToken(w, r, s.cookie(r, sessionCookie)); err != nil {
 		return err
 	}
 	d.MaxName = maxUserName
+	if d.Action == "" {
+		d.Action, d.Logins = "/register", s.loginButtons()
+	}
 	p.Title, p.Here, p.Script, p.Body = "Join the horde", "/register", true, d
 	return s.render(w, status, "register", p)
 }
@@ -85,6 +91,29 @@ func (s *Server) registerScript(w http.ResponseWriter, r *http.Request) error {
 
 // newPseudonym makes an account for whoever asks, but in raid mode.
 func (s *Server) newPseudonym(r *http.Request, name string) (horde.User, horde.APIKey, error) {
+	return s.newAccount(r, name, "")
+}
+
+// Of one address, or one /64, so many accounts are made in an hour, at all nodes together.
+const accountsPerHour = 20
+
+// mayRegister refuses addresses that are kept out, or from which many accounts were made.
+func (s *Server) mayRegister(ip netip.Addr) error {
+	if until, out := s.timedOut(ip); out {
+		return timeoutIP(until.Sub(s.now()))
+	}
+	if s.cfg.NoRateLimits {
+		return nil
+	}
+	if left, reset := s.limiter.counter.Hit("accounts "+network(ip), accountsPerHour, time.Hour); left < 0 {
+		return withStatus(http.StatusTooManyRequests, horde.Refuse(horde.RCForbidden,
+			"Many accounts were made from your address. Please try again in %d minutes.", int(reset.Sub(s.now()).Minutes())+1))
+	}
+	return nil
+}
+
+// newAccount makes an account, with a login or without.
+func (s *Server) newAccount(r *http.Request, name, login string) (horde.User, horde.APIKey, error) {
 	none := horde.User{}
 	name = sanitize(name)
 	switch {
@@ -96,6 +125,12 @@ func (s *Server) newPseudonym(r *http.Request, name string) (horde.User, horde.A
 		return none, "", horde.Refuse(horde.RCProfaneUserName, "The user name is profane. Please choose another one.")
 	case utf8.RuneCountInString(name) > maxUserName:
 		return none, "", tooLongUserName()
+	}
+	if err := s.mayRegister(s.clientIP(r)); err != nil {
+		return none, "", err
+	}
+	if login != "" {
+		return s.deps.Logins.CreateLogin(r.Context(), name, login)
 	}
 	return s.deps.Registry.CreateUser(r.Context(), NewUser{Name: name, Class: horde.ClassPseudonymous})
 }

@@ -29,6 +29,9 @@ type Registry interface {
 
 	// Transfer moves kudos between users; a repeated key is answered as the first time.
 	Transfer(ctx context.Context, t Transfer) error
+	// Transfers makes transfers of one sender in their order, each or not for itself: refused has
+	// nil or a *horde.Error for each. err means that the outcome is not known.
+	Transfers(ctx context.Context, ts []Transfer) (refused []error, err error)
 	// Award makes kudos, or destroys them if the amount is negative.
 	Award(ctx context.Context, actor, to horde.UserID, amount horde.Kudos) error
 
@@ -77,6 +80,8 @@ type UserChange struct {
 	Contact        *string
 	Passkey        string // a new proxy passkey; only its hash leaves this node
 	Undelete       bool
+
+	Reason string // public, in the moderation log
 }
 
 // A WorkerChange is what PUT /workers may change; nil fields stay as they are.
@@ -89,6 +94,8 @@ type WorkerChange struct {
 	Paused         *bool
 	Name           *string
 	Team           *horde.TeamID // the zero id: leave the team
+
+	Reason string // public, in the moderation log
 }
 
 // A Transfer moves kudos between users.
@@ -102,6 +109,10 @@ type Transfer struct {
 type ModesChange struct {
 	Actor                         horde.UserID
 	Maintenance, InviteOnly, Raid *bool
+
+	Reason string // public, in the moderation log
+
+	InviteKinds *uint8 // what InviteOnly is about, a bit for each horde.Kind; 0: all
 }
 
 // Live is what the status endpoints ask of the job plane. *exchange.Exchange implements it.

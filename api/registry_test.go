@@ -187,6 +187,14 @@ func (f *fakeRegistry) Transfer(_ context.Context, t Transfer) error {
 	return nil
 }
 
+func (f *fakeRegistry) Transfers(ctx context.Context, ts []Transfer) ([]error, error) {
+	refused := make([]error, len(ts))
+	for i, t := range ts {
+		refused[i] = f.Transfer(ctx, t)
+	}
+	return refused, nil
+}
+
 func (f *fakeRegistry) Award(_ context.Context, actor, to horde.UserID, amount horde.Kudos) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

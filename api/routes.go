@@ -10,6 +10,8 @@ func (s *Server) routes() []route {
 		s.interrogateRoutes(),
 		s.blobRoutes(),
 		s.webhookRoutes(),
+		s.fedLedgerRoutes(),
+		s.fedKudosRoutes(),
 		s.eventRoutes(),
 		s.userRoutes(),
 		s.workerRoutes(),
@@ -17,9 +19,11 @@ func (s *Server) routes() []route {
 		s.statusRoutes(),
 		s.modesRoutes(),
 		s.communityRoutes(),
+		s.operationsRoutes(),
 		s.registerRoutes(),
 		s.pageRoutes(),
 		s.docsRoutes(),
 		s.testUserRoutes(),
+		s.endpointRoutes(),
 	)
 }

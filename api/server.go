@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"hordenode/api/ratelimit"
 )
 
 // Config says how a node presents itself.
@@ -25,7 +27,11 @@ type Config struct {
 	BlobSecret     []byte         // key of the signatures in blob addresses, at least 16 bytes; the same on all nodes or not
 	TrustedProxies []netip.Prefix // peers whose X-Forwarded-For is believed
 	NoRateLimits   bool
-	TestAPIKeys    bool // serves POST /api/v2/dev/test-user to loopback peers
+	LargeBodies    int64              // bytes of large bodies in memory at one time; 0: a sixteenth of the heap's limit, 32 to 256 MiB
+	Limits         *ratelimit.Counter // counts requests, of other nodes too; nil: this node's only
+	TestAPIKeys    bool               // serves POST /api/v2/dev/test-user to loopback peers
+
+	Endpoints []Endpoint // of the node itself
 
 	Documents fs.FS // the operator's terms.md, privacy.md and sponsors.md; nil or missing: ours
 
@@ -43,6 +49,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Profanity == nil {
 		c.Profanity = defaultProfanity()
+	}
+	if c.LargeBodies == 0 {
+		c.LargeBodies = bulkOf(debug.SetMemoryLimit(-1))
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -67,8 +76,10 @@ type Server struct {
 	misses   *misses
 	waiters  *waiters
 	parking  *parking
+	bulk     *bulk
 	suspects *suspects
 	filters  compiledFilters
+	proxies  proxies
 	mux      *http.ServeMux
 	pages    *pages // templates and keys of the pages for people
 }
@@ -88,10 +99,11 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		deps:     deps,
 		log:      cfg.Log,
 		now:      cfg.Now,
-		limiter:  newLimiter(cfg.Now),
+		limiter:  newLimiter(cfg.Now, cfg.Limits),
 		misses:   newMisses(cfg.Now),
 		suspects: newSuspects(cfg.Now),
 		parking:  newParking(),
+		bulk:     newBulk(cfg.LargeBodies),
 		waiters:  newWaiters(maxWaiters, maxWaitersPerClient),
 		mux:      http.NewServeMux(),
 		pages:    pages,
@@ -204,9 +216,15 @@ func (s *Server) serve(rt route, w *responder, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), max(patience, rt.patience))
 	defer cancel()
 	r = r.WithContext(ctx)
+	if r.Body != nil && r.Body != http.NoBody {
+		body := &bulkBody{ReadCloser: r.Body, bulk: s.bulk, client: func() string { return network(s.clientIP(r)) }}
+		defer body.free()
+		r.Body = body
+	}
+	tellCaches(w.Header(), r)
 	err := s.allow(rt, w, r)
 	if err == nil {
-		r, err = readBody(rt, w, r)
+		r, err = readBody(rt, w, r, s.now())
 	}
 	if err == nil && !rt.unmasked {
 		w.mask, err = parseMask(r.Header.Get("X-Fields"))

@@ -220,8 +220,9 @@ func (s *Server) deleteSharedKey(w http.ResponseWriter, r *http.Request) error {
 func done() json.RawMessage { return json.RawMessage(`{"message":"OK"}`) }
 
 // sharedKeysOf are the ids of a user's shared keys.
-func (s *Server) sharedKeysOf(id horde.UserID) []horde.SharedKeyID {
-	return append([]horde.SharedKeyID{}, s.deps.Community.SharedKeysOf(id)...)
+func (s *Server) sharedKeysOf(id horde.UserID) ([]horde.SharedKeyID, error) {
+	ids, err := s.deps.Community.SharedKeysOf(id)
+	return append([]horde.SharedKeyID{}, ids...), err
 }
 
 // encodeKeyOwner tells who owns a shared key, as everybody sees them.

@@ -24,7 +24,7 @@ func (f *fakeCommunity) addKey(edit func(*horde.SharedKey)) horde.SharedKey {
 func TestCreateSharedKey(t *testing.T) {
 	h, f := newCommunityHarness(t) // 2027-01-15 08:00:00 UTC
 	put := func(key horde.APIKey, body any) answer { return h.do("PUT", "/api/v2/sharedkeys", key, body) }
-	id := func() string { return f.SharedKeysOf(7)[len(f.SharedKeysOf(7))-1].String() }
+	id := func() string { return f.keysOf(7)[len(f.keysOf(7))-1].String() }
 
 	got := put(aliceKey, nil).wants(200, "")
 	got.golden(`{"id":"` + id() + `","username":"alice#7","kudos":5000,"utilized":0,"max_image_pixels":-1,"max_image_steps":-1,"max_text_tokens":-1}`)
@@ -51,6 +51,17 @@ func TestCreateSharedKey(t *testing.T) {
 	}
 	put(ownerKey, `{"name":"a\u0000b"}`).wants(400, horde.RCNulByteInPayload)
 	h.do("GET", "/api/v2/sharedkeys", aliceKey, nil).wants(405, "")
+}
+
+// TestSealedSharedKeys: a node that cannot read the ids does not pretend that there are none, and
+// takes what is presented.
+func TestSealedSharedKeys(t *testing.T) {
+	h, f := newCommunityHarness(t)
+	k := f.addKey(func(k *horde.SharedKey) { k.Owner = 7 })
+	f.sealed = true
+	h.do("GET", "/api/v2/find_user", aliceKey, nil).wants(503, horde.RCUnavailable)
+	h.do("GET", "/api/v2/users/7", "", nil).wants(200, "")
+	h.do("GET", "/api/v2/sharedkeys/"+k.ID.String(), "", nil).wants(200, "")
 }
 
 func TestSharedKeyByID(t *testing.T) {

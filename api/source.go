@@ -1,22 +1,17 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"image"
 	"image/color"
-	_ "image/jpeg" // formats that sources may have
-	_ "image/png"
 	"strings"
 	"time"
 
-	_ "golang.org/x/image/webp"
-
 	"hordenode/internal/horde"
 	"hordenode/internal/outbound"
+	"hordenode/internal/picture"
 )
 
 const (
@@ -80,27 +75,24 @@ func decodeSource(sent string) ([]byte, image.Config, error) {
 
 // checkSource checks the file of an image; unreadable makes the refusal of what is none.
 func checkSource(data []byte, unreadable func(error) error) ([]byte, image.Config, error) {
-	none := image.Config{}
-	if len(data) > maxSourceBytes {
-		return nil, none, tooManyBytes()
-	}
-	cfg, format, err := image.DecodeConfig(bytes.NewReader(data))
+	info, err := picture.Check(data, picture.Limits{Pixels: maxSourcePixels, Bytes: maxSourceBytes})
 	switch {
+	case errors.Is(err, picture.ErrTooLong):
+		return nil, image.Config{}, tooManyBytes()
+	case errors.Is(err, picture.ErrPixels):
+		return nil, image.Config{}, horde.Refuse(horde.RCSourceImageResolutionExceeded, "A source image can have 3072 by 3072 pixels at most.")
+	case errors.Is(err, picture.ErrFrames):
+		return nil, image.Config{}, horde.Refuse(horde.RCImageValidationFailed, "A source image must not be animated.")
+	case errors.Is(err, picture.ErrCut):
+		return nil, image.Config{}, &horde.Error{RC: horde.RCImageValidationFailed, Msg: "The source image is not complete.", Err: err}
 	case err != nil:
-		return nil, none, unreadable(err)
-	case cfg.Width <= 0 || cfg.Height <= 0:
-		return nil, none, unreadable(nil)
-	case cfg.Width > maxSourcePixels/cfg.Height:
-		return nil, none, horde.Refuse(horde.RCSourceImageResolutionExceeded, "A source image can have 3072 by 3072 pixels at most.")
-	case isAnimated(format, data):
-		return nil, none, horde.Refuse(horde.RCImageValidationFailed, "A source image must not be animated.")
+		return nil, image.Config{}, unreadable(err)
 	}
-	if !hasAlpha(format, data, cfg) {
-		cfg.ColorModel = color.YCbCrModel // whatever it is, it has no alpha band
-	} else {
+	cfg := image.Config{Width: info.Width, Height: info.Height, ColorModel: color.YCbCrModel} // whatever it is, it has no alpha band
+	if info.Alpha {
 		cfg.ColorModel = color.NRGBAModel
 	}
-	return withoutMetadata(format, data), cfg, nil
+	return withoutMetadata(info.Format, data), cfg, nil
 }
 
 func tooManyBytes() error {
@@ -122,56 +114,4 @@ func decodeBase64(s string) ([]byte, error) {
 		enc = base64.RawURLEncoding
 	}
 	return enc.DecodeString(s)
-}
-
-// isAnimated tells animated WebP and PNG files; JPEG has no such thing.
-func isAnimated(format string, data []byte) bool {
-	switch format {
-	case "webp":
-		flags, ok := webpFlags(data)
-		return ok && flags&0x02 != 0
-	case "png":
-		for chunk := range pngChunks(data) {
-			if chunk == "acTL" {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// hasAlpha tells whether an image has four bands: colour and alpha.
-func hasAlpha(format string, data []byte, cfg image.Config) bool {
-	switch format {
-	case "png":
-		return cfg.ColorModel == color.NRGBAModel || cfg.ColorModel == color.NRGBA64Model
-	case "webp":
-		if flags, ok := webpFlags(data); ok {
-			return flags&0x10 != 0
-		}
-		const alphaBit = 24 // VP8L: signature byte, then 14 bits width, 14 bits height, 1 bit alpha
-		return len(data) > alphaBit && string(data[12:16]) == "VP8L" && data[alphaBit]&0x10 != 0
-	}
-	return false
-}
-
-// webpFlags returns the flags of an extended WebP file.
-func webpFlags(data []byte) (flags byte, ok bool) {
-	if len(data) < 21 || string(data[12:16]) != "VP8X" {
-		return 0, false
-	}
-	return data[20], true
-}
-
-// pngChunks yields the types of the chunks before the pixels.
-func pngChunks(data []byte) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for at := 8; at+12 <= len(data); {
-			name := string(data[at+4 : at+8])
-			if name == "IDAT" || !yield(name) {
-				return
-			}
-			at += 12 + int(binary.BigEndian.Uint32(data[at:]))
-		}
-	}
 }

@@ -29,14 +29,33 @@ func header(w, h uint32, chunks ...string) string {
 		chunk(c, make([]byte, 8))
 	}
 	chunk("IDAT", nil)
+	chunk("IEND", nil)
 	return base64.StdEncoding.EncodeToString(b.Bytes())
 }
 
 // webp makes an extended WebP of the given flags that claims a size.
 func webp(flags byte, w, h int) string {
-	b := []byte("RIFF\x16\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00")
+	b := []byte("RIFF\x1e\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00")
 	b = append(b, flags, 0, 0, 0, byte(w-1), byte((w-1)>>8), byte((w-1)>>16), byte(h-1), byte((h-1)>>8), byte((h-1)>>16))
+	b = append(b, "VP8 \x00\x00\x00\x00"...)
 	return base64.StdEncoding.EncodeToString(b)
+}
+
+// imageOf is an image as a file.
+func imageOf(t *testing.T, sent string) []byte {
+	t.Helper()
+	data, err := base64.StdEncoding.DecodeString(sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// cutOff takes n bytes off the end of an image.
+func cutOff(t *testing.T, sent string, n int) string {
+	t.Helper()
+	data := imageOf(t, sent)
+	return base64.StdEncoding.EncodeToString(data[:len(data)-n])
 }
 
 func TestDecodeSource(t *testing.T) {
@@ -69,6 +88,8 @@ func TestDecodeSource(t *testing.T) {
 		{"GIF", base64.StdEncoding.EncodeToString([]byte("GIF89a\x01\x00\x01\x00\x00\x00\x00;")), horde.RCImageValidationFailed, false},
 		{"no image", "AAAA", horde.RCImageValidationFailed, false},
 		{"no base64", "!!", horde.RCImageValidationFailed, false},
+		{"cut off in its pixels", cutOff(t, pngOf(t, 64, 32, false), 30), horde.RCImageValidationFailed, false},
+		{"WebP cut off", cutOff(t, tinyWebP, 4), horde.RCImageValidationFailed, false},
 		{"cut off", rgb[:20], horde.RCImageValidationFailed, false},
 		{"address", "https://127.0.0.1/x.png", horde.RCImageValidationFailed, false},
 		{"empty data address", "data:,", horde.RCImageValidationFailed, false},

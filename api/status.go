@@ -170,14 +170,11 @@ type newsItem struct {
 	URLs       []string `json:"more_info_urls"`
 }
 
-// news serves GET /api/v2/status/news: the built-in piece.
+// news serves GET /api/v2/status/news: what the operator wrote, or the built-in piece.
 func (s *Server) news(w http.ResponseWriter, _ *http.Request) error {
-	return encode(w, http.StatusOK, []newsItem{{
-		Date:       "2026-11-20",
-		Text:       "This horde is run by a federation of communities. Requests, workers and kudos are the same at every node, so you can use whichever is near to you.",
-		Importance: "Information",
-		Tags:       []string{"federation"},
-		Title:      "A federated horde",
-		URLs:       []string{},
-	}})
+	items, err := s.newsItems()
+	if err != nil {
+		return err
+	}
+	return encode(w, http.StatusOK, items)
 }

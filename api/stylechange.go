@@ -120,21 +120,21 @@ func given(texts ...*string) []string {
 
 // sharedKey finds the key that is to pay for the style, be it another user's: who knows its
 // id may use it. Zero: none was given.
-func (q *styleRequest) sharedKey(ctx context.Context, s *Server) (id horde.SharedKeyID, err error) {
+func (q *styleRequest) sharedKey(ctx context.Context, s *Server) (ref horde.SharedKeyRef, err error) {
 	if q.key == nil {
-		return id, nil
+		return ref, nil
 	}
 	k, err := s.sharedKeyByID(ctx, *q.key)
 	switch {
 	case errors.Is(err, horde.RCInvalidAPIKey):
-		return id, horde.Refuse(horde.RCBadRequest, "There is no such shared key.")
+		return ref, horde.Refuse(horde.RCBadRequest, "There is no such shared key.")
 	case err != nil:
-		return id, err
+		return ref, err
 	}
 	if rc := k.Valid(s.now()); rc != "" {
-		return id, horde.Refuse(horde.RCBadRequest, "The shared key is empty or has expired.")
+		return ref, horde.Refuse(horde.RCBadRequest, "The shared key is empty or has expired.")
 	}
-	return k.ID, nil
+	return k.Ref, nil
 }
 
 // encoded is the params as they are kept, nil if none were given.

@@ -79,7 +79,7 @@ func (s *Server) styleDetails(st horde.Style) (json.RawMessage, error) {
 			examples = append(examples, styleExample{e.ID, e.URL, e.Primary})
 		}
 		d.Examples = &examples
-		if k, ok := s.deps.Community.SharedKey(st.SharedKey); ok && !st.SharedKey.IsZero() {
+		if k, ok := s.deps.Community.SharedKeyAt(st.SharedKey); ok && !k.ID.IsZero() {
 			d.SharedKey = new(s.sharedKeyDetails(k))
 		}
 	}

@@ -29,7 +29,7 @@ func TestStyleDetails(t *testing.T) {
 	h, f := newCommunityHarness(t)
 	k := f.addKey(nil)
 	st := f.addStyle("oil", func(st *horde.Style) {
-		st.Info, st.UseCount, st.SharedKey = "info", 3, k.ID
+		st.Info, st.UseCount, st.SharedKey = "info", 3, refOf(k.ID)
 		st.Examples = []horde.StyleExample{{ID: horde.StyleID{UUID: horde.UUID{5}}, URL: "https://x/1.png", Primary: true}}
 		st.Params = []byte(`{"steps":20,"seed":"4","cfg_scale":7.5,"karras":false,"loras":[{"name":"a"}],"special":{"b":1},"width":128}`)
 	})
@@ -189,7 +189,7 @@ func TestStyleIsMade(t *testing.T) {
 	got := h.do("POST", "/api/v2/styles/image", custKey, `{"name":" a<b ","info":"a <b>long</b> info","prompt":"{p}###{np}","models":["picky"],"tags":["x"],"nsfw":true,"public":false,`+
 		`"params":{"steps":20,"seed":"7"},"sharedkey":"`+k.ID.String()+`"}`).wants(200, "")
 	st := last()
-	if st.Name != "a&lt;b" || st.Info != "a <b>long</b> info" || st.Public || !st.NSFW || st.SharedKey != k.ID || string(st.Params) != `{"seed":"7","steps":20}` || st.Kind != horde.KindImage {
+	if st.Name != "a&lt;b" || st.Info != "a <b>long</b> info" || st.Public || !st.NSFW || st.SharedKey != refOf(k.ID) || string(st.Params) != `{"seed":"7","steps":20}` || st.Kind != horde.KindImage {
 		t.Errorf("made %+v", st)
 	}
 	if !strings.HasPrefix(got.body, `{"id":"`+st.ID.String()+`","message":"OK","warnings":[{"code":"CfgScaleTooSmall","message":`) {

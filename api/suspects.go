@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -18,7 +19,9 @@ const (
 
 // suspects are addresses that sent corrupt prompts to this node lately. Each report keeps the
 // address out for longer: 3 minutes, 9, 15, … (spec/moderation.md section 9.1). An IPv6
-// address stands for its /64. It is this node's memory only, and bounded.
+// address stands for its /64. The federation's memory is in the ledger (Blocks); this one is
+// for reports that the ledger could not be told, while this node is cut off: bounded, and
+// this node's only.
 type suspects struct {
 	now func() time.Time
 
@@ -72,11 +75,39 @@ func (s *suspects) until(ip netip.Addr) (time.Time, bool) {
 	return x.until, s.now().Before(x.until)
 }
 
+// forget lets an address in again.
+func (s *suspects) forget(ip netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, network(ip))
+}
+
+// reportPatience bounds how long the ledger may take to be told of a corrupt prompt.
+const reportPatience = 2 * time.Second
+
+// reportAddress notes that a corrupt prompt came from an address: in the ledger, so that every
+// node keeps it out, or, if the ledger cannot be reached, here.
+func (s *Server) reportAddress(ctx context.Context, ip netip.Addr) {
+	if !ip.IsValid() {
+		return
+	}
+	if s.deps.Blocks == nil {
+		s.suspects.report(ip)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportPatience)
+	defer cancel()
+	if err := s.deps.Blocks.ReportIP(ctx, ip); err != nil {
+		s.log.WarnContext(ctx, "corrupt prompt counted at this node only", "err", err)
+		s.suspects.report(ip)
+	}
+}
+
 // timedOut tells whether an address must not send requests: moderators blocked it, or it sent
 // corrupt prompts.
 func (s *Server) timedOut(ip netip.Addr) (until time.Time, out bool) {
-	if s.deps.Blocked != nil {
-		if until, out = s.deps.Blocked(ip); out {
+	if s.deps.Blocks != nil {
+		if until, out = s.deps.Blocks.IPBlocked(ip); out {
 			return until, true
 		}
 	}
@@ -88,5 +119,5 @@ func timeoutIP(left time.Duration) error {
 	if left > secondsUpTo {
 		return horde.Refuse(horde.RCTimeoutIP, "Your address is timed out.")
 	}
-	return &horde.Error{RC: horde.RCTimeoutIP, Msg: fmt.Sprintf("Your address is timed out for another %d seconds.", int(left.Seconds())+1)}
+	return &horde.Error{RC: horde.RCTimeoutIP, Msg: fmt.Sprintf("Your address is timed out for another %d seconds.", int(max(left, 0).Seconds())+1)}
 }

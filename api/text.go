@@ -32,6 +32,11 @@ func (s *Server) textAsync(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &o); err != nil {
 		return err
 	}
+	if again, err := s.repeated(r, &o.order); err != nil {
+		return err
+	} else if again {
+		return encode(w, http.StatusAccepted, accepted{ID: o.id.String()})
+	}
 	if err := s.admit(r, horde.KindText, &o.order, o.restyle); err != nil {
 		return err
 	}
@@ -69,7 +74,7 @@ func (s *Server) textAsync(w http.ResponseWriter, r *http.Request) error {
 
 // textRequest makes the request that the board keeps.
 func (s *Server) textRequest(r *http.Request, o *textOrder, hold horde.Kudos) (horde.Request, error) {
-	id, err := s.deps.Board.NewRequestID()
+	id, err := s.requestID(&o.order)
 	if err != nil {
 		return horde.Request{}, fmt.Errorf("name a text request: %w", err)
 	}

@@ -19,8 +19,7 @@ import (
 //	POST …/pop?wait=30                                   the usual answer, when a job fits
 //	GET  /api/fed/v1/generate/{id}/events                position, processing, done as they come
 //
-// Nothing is polled for on this node: the board wakes who waits. A request of another home is
-// looked at once a second.
+// Nothing is polled for: the board wakes who waits, for requests of other homes too.
 
 // Watch wakes who waits for a change of a request. *exchange.Exchange implements it.
 type Watch interface {
@@ -90,7 +89,7 @@ func (s *Server) statusLater(w http.ResponseWriter, r *http.Request, l patientLo
 	changed, every, stop := s.deps.Watch.Watch(id) // before the first look
 	st, err := s.status(r, l.kind, false)
 	if err == nil && !progressOf(st).ended() {
-		away, leave := s.waiters.enter(s.clientKey(r))
+		away, leave := s.waiters.enterWith(s.keyStillGood(r), s.clientKey(r))
 		v := &vigil{
 			s: s, look: l, first: progressOf(st), changed: changed, every: every, away: away,
 			over: time.NewTimer(d), leave: func() { leave(); stop() },
@@ -123,17 +122,24 @@ type vigil struct {
 // wait returns when the status is another than it was, or when there is no more waiting: with
 // what was seen last, which is nothing but its kind if nobody looked.
 func (v *vigil) wait(r *http.Request, gone <-chan struct{}) (horde.Status, error) {
-	defer v.leave()
-	defer v.over.Stop()
+	defer v.end()
 	for {
-		if !v.sleep(gone) {
-			return v.s.status(r, v.look.kind, false)
-		}
-		st, err := v.s.status(r, v.look.kind, false)
-		if err != nil || progressOf(st) != v.first {
+		over := !v.sleep(gone)
+		if st, err := v.check(r); over || err != nil || progressOf(st) != v.first {
 			return st, err
 		}
 	}
+}
+
+// check looks at the request, without its generations.
+func (v *vigil) check(r *http.Request) (horde.Status, error) {
+	return v.s.status(r, v.look.kind, false)
+}
+
+// end gives the place among those who wait back.
+func (v *vigil) end() {
+	v.leave()
+	v.over.Stop()
 }
 
 // sleep tells whether it is time to look and to go on waiting. It is small: many goroutines
@@ -182,10 +188,18 @@ func (s *Server) popLater(r *http.Request, p horde.Pop) (horde.PopResult, error)
 	if d == 0 {
 		return s.deps.Board.Pop(r.Context(), p)
 	}
-	away, leave := s.waiters.enter(s.clientKey(r), fmt.Sprintf("user %d", p.User.ID))
+	good := s.keyStillGood(r)
+	away, leave := s.waiters.enterWith(good, s.clientKey(r), fmt.Sprintf("user %d", p.User.ID))
 	defer leave()
 	p.Wait, p.Leave = d, away
-	return s.deps.Board.Pop(r.Context(), p)
+	if good != nil && !good() {
+		return horde.PopResult{}, s.revoked(r) // since the key was looked at
+	}
+	res, err := s.deps.Board.Pop(r.Context(), p)
+	if err == nil && res.Grant == nil && good != nil && !good() {
+		return horde.PopResult{}, s.revoked(r)
+	}
+	return res, err
 }
 
 // eventRoutes are the streams of events.
@@ -216,7 +230,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	changed, every, stop := s.deps.Watch.Watch(id) // before the first look
 	defer stop()
-	if every == 0 {
+	if every == 0 || every > lookAgain {
 		every = lookAgain
 	}
 	st, err := s.deps.Board.Status(r.Context(), id, false)
@@ -226,7 +240,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	away, leave := s.waiters.enter(s.clientKey(r))
+	away, leave := s.waiters.enterWith(s.keyStillGood(r), s.clientKey(r))
 	defer leave()
 	stream := newEventStream(w)
 	tick := time.NewTicker(every)

@@ -26,6 +26,7 @@ type waiters struct {
 // A waiter is one request that waits.
 type waiter struct {
 	away  chan struct{} // closed when it has to go
+	valid func() bool   // tells whether its key is still good; nil: it has none
 	sent  bool          // away is closed
 	keys  [2]uint64     // of its clients
 	in    [2]*linked.Element
@@ -39,7 +40,13 @@ func newWaiters(most, perEach int) *waiters {
 // enter adds a waiter of one or two clients. away is closed when it must wait no longer;
 // leave must be called once.
 func (w *waiters) enter(clients ...string) (away <-chan struct{}, leave func()) {
-	x := &waiter{away: make(chan struct{})}
+	return w.enterWith(nil, clients...)
+}
+
+// enterWith is enter for a waiter with a key: when review finds that it is not valid any more,
+// the waiter is sent away.
+func (w *waiters) enterWith(valid func() bool, clients ...string) (away <-chan struct{}, leave func()) {
+	x := &waiter{away: make(chan struct{}), valid: valid}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.all.Len() >= w.most {
@@ -76,6 +83,32 @@ func (w *waiters) leave(x *waiter) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.drop(x)
+}
+
+// review sends away those whose keys are not valid any more, and returns how many. The keys
+// are looked at without the lock: many may wait.
+func (w *waiters) review() int {
+	var list []*waiter
+	w.mu.Lock()
+	for e := w.all.Front(); e != nil; e = e.Next() {
+		if x := e.Value.(*waiter); x.valid != nil {
+			list = append(list, x)
+		}
+	}
+	w.mu.Unlock()
+	gone := 0
+	for _, x := range list {
+		if x.valid() {
+			continue
+		}
+		w.mu.Lock()
+		if x.inAll != nil {
+			w.dismiss(x.inAll)
+			gone++
+		}
+		w.mu.Unlock()
+	}
+	return gone
 }
 
 // drop takes a waiter out of all lists. w.mu is held.

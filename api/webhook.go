@@ -55,6 +55,18 @@ type textMessage struct {
 	Kudos      float64          `json:"kudos"`
 }
 
+// formMessage is what a webhook is told of a form (spec/alchemy.md section 7).
+type formMessage struct {
+	Form       string          `json:"form"`
+	State      horde.FormState `json:"state"`
+	Result     json.RawMessage `json:"result"` // null: the form has none
+	WorkerID   horde.WorkerID  `json:"worker_id"`
+	WorkerName string          `json:"worker_name"`
+	Request    horde.RequestID `json:"request"`
+	ID         horde.JobID     `json:"id"`
+	Kudos      float64         `json:"kudos"`
+}
+
 // Webhook makes the message that tells a client of a result: where it goes ("" if nobody is
 // to be told), whose secret signs it, and what it says. Of q it needs ID, Kind and Body.
 func (s *Server) Webhook(ctx context.Context, q *horde.Request, g horde.Generation) (address string, account horde.UserID, message []byte, err error) {
@@ -83,6 +95,19 @@ func (s *Server) Webhook(ctx context.Context, q *horde.Request, g horde.Generati
 			return "", 0, nil, nil
 		}
 		say = textMessage{string(g.Result), g.Seed, g.Worker, g.WorkerName, g.Model, g.ID, textState(g), nonNil(g.Metadata), q.ID, g.Kudos}
+	case horde.KindAlchemy:
+		body, err := decodeFormBody(q.Body)
+		if err != nil {
+			return "", 0, nil, err
+		}
+		if to = body.Hook; to == nil {
+			return "", 0, nil, nil
+		}
+		result, err := shownResult(g.Result, func() string { return s.blobAddress(to.Base, http.MethodGet, resultName(g.ID)) })
+		if err != nil {
+			return "", 0, nil, fmt.Errorf("result of form %s: %w", g.ID, err)
+		}
+		say = formMessage{g.Model, horde.FormDone, result, g.Worker, g.WorkerName, q.ID, g.ID, g.Kudos}
 	default:
 		return "", 0, nil, nil
 	}

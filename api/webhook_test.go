@@ -29,6 +29,12 @@ func TestWebhookMessages(t *testing.T) {
 			`{"img":"cGljdHVyZQ==","seed":0,"worker_id":"09000000-0000-0000-0000-000000000000","worker_name":"","model":"","id":"01020000-0000-0000-0000-000000000000","censored":true,"gen_metadata":[{"type":"censorship","value":"nsfw"}],"request":"REQ","kudos":0}`},
 		{"text", textPath, m{"prompt": "x"}, horde.Generation{ID: job, Worker: worker, WorkerName: "w", Model: "m", Seed: 7, Result: []byte("<b>"), State: "csam", Censored: true, Kudos: 1.5},
 			`{"text":"<b>","seed":7,"worker_id":"09000000-0000-0000-0000-000000000000","worker_name":"w","model":"m","id":"01020000-0000-0000-0000-000000000000","state":"csam","gen_metadata":[],"request":"REQ","kudos":1.5}`},
+		{"form", interrogatePath + "/async", m{"source_image": tinyWebP, "forms": []m{{"name": "caption"}}},
+			horde.Generation{ID: job, Worker: worker, WorkerName: "w", Model: "caption", Result: []byte(`{"caption":"a <horse>"}`), Kudos: 1},
+			`{"form":"caption","state":"done","result":{"caption":"a <horse>"},"worker_id":"09000000-0000-0000-0000-000000000000","worker_name":"w","request":"REQ","id":"01020000-0000-0000-0000-000000000000","kudos":1}`},
+		{"form with an image", interrogatePath + "/async", m{"source_image": tinyWebP, "forms": []m{{"name": "GFPGAN"}}},
+			horde.Generation{ID: job, Worker: worker, Model: "GFPGAN", Result: []byte(`{"GFPGAN":"R2"}`), Kudos: 3},
+			`{"form":"GFPGAN","state":"done","result":{"GFPGAN":"http://example.com/api/fed/v1/blob/01020000-0000-0000-0000-000000000000.webp"},"worker_id":"09000000-0000-0000-0000-000000000000","worker_name":"","request":"REQ","id":"01020000-0000-0000-0000-000000000000","kudos":3}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h.T = t

@@ -35,7 +35,7 @@ func TestWorkerViews(t *testing.T) {
 	h, _, _ := newWorkerHarness(t)
 	h.accounts.change(ownerKey, func(u *horde.User) { u.Contact = "mail" })
 	image := `"trusted":true,"flagged":false,`
-	tail := `"bridge_agent":"` + regen + `","max_pixels":4194304,"megapixelsteps_generated":5.24,"img2img":true,"painting":true,"post-processing":true,"lora":true,"controlnet":false,"sdxl_controlnet":false,`
+	tail := `"bridge_agent":"` + regen + `","max_pixels":4194304,"megapixelsteps_generated":5,"img2img":true,"painting":true,"post-processing":true,"lora":true,"controlnet":false,"sdxl_controlnet":false,`
 	head := `{"requests_fulfilled":0,"kudos_rewards":0,"kudos_details":{"generated":null,"uptime":null},"performance":"1.0 megapixelsteps per second","threads":1,"uptime":0,"maintenance_mode":false,`
 	public := head + `"nsfw":true,` + image + `"uncompleted_jobs":1,"models":["m"],"team":{"name":null,"id":null},` + tail + `"type":"image","name":"painter","id":"` + id(1) + `","online":true}`
 	for _, tt := range []struct {

@@ -8,7 +8,8 @@ import (
 
 // newWorkerAllowed applies the rules of names to a worker that polls for the first time
 // (spec/moderation.md section 10, rows 9 and 10). How many workers one may have, and what
-// models they may offer, is for the board to say.
+// models they may offer, is for the board to say. Row 14, too many of them at one address, can
+// never be reached: the limits of rows 12 and 13 are no higher and come first.
 func (s *Server) newWorkerAllowed(q *popRequest) error {
 	if _, known := s.deps.Accounts.WorkerByName(q.name); known {
 		return nil

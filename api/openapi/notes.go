@@ -7,7 +7,7 @@ func Note(name string) string {
 	case "Client-Agent":
 		return "Your program: name:version:contact."
 	case "Idempotency-Key":
-		return "A text of your own for this transfer; sent again, nothing moves twice."
+		return "A text of your own for this call; sent again with it, the call is carried out once."
 	case "X-Fields":
 		return "The members wanted in the answer, such as {id,name}."
 	case "account_age":

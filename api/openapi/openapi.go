@@ -52,6 +52,7 @@ type Operation struct {
 	Agent   bool     // reads Client-Agent
 	Masked  bool     // X-Fields reduces the answer
 	Limits  []string // such as "90 per 1 minute"
+	Node    bool     // served by the node itself, as an api.Endpoint
 }
 
 // Is tells whether the operation is documented: routes without one have no summary.
@@ -80,6 +81,9 @@ type Member struct {
 	Name     string
 	Required bool
 	Shape    Shape
+	// Beyond says that the AI Horde's definition of the model does not have it. Clients compare
+	// theirs with the Swagger 2.0 document, which therefore leaves it out.
+	Beyond bool
 }
 
 // A Shape says what a JSON value looks like. The zero Shape is none.

@@ -21,6 +21,7 @@ func Operations() []Operation {
 		tagged("Filters", filtersOperations()),
 		tagged("Operations", operationsOperations()),
 		tagged("This node", nodeOperations()),
+		tagged("Federation", fedOperations()),
 	)
 }
 
@@ -39,7 +40,7 @@ func imagesOperations() []Operation {
 	return []Operation{
 		{Method: "POST", Path: "/api/v2/generate/async", ID: "post_image_async_generate",
 			Summary: "Asks for images; the answer names the request to come back for.",
-			Key:     MustKey, Agent: true, Body: ref("GenerationInputStable"), Status: 202, Answer: ref("RequestAsync"), Fails: []int{400, 401, 429, 503}},
+			Key:     MustKey, Agent: true, Headers: []Member{has("Idempotency-Key", str())}, Body: ref("GenerationInputStable"), Status: 202, Answer: ref("RequestAsync"), Fails: []int{400, 401, 429, 503}},
 		{Method: "GET", Path: "/api/v2/generate/check/{id}", ID: "get_image_async_check",
 			Summary: "Tells how far an image request is, without its images. Ask here while you wait.",
 			Agent:   true, Query: waits(), Answer: ref("RequestStatusCheck"), Fails: []int{404}},
@@ -65,7 +66,7 @@ func textOperations() []Operation {
 	return []Operation{
 		{Method: "POST", Path: "/api/v2/generate/text/async", ID: "post_text_async_generate",
 			Summary: "Asks for texts; the answer names the request to come back for.",
-			Key:     MustKey, Agent: true, Body: ref("GenerationInputKobold"), Status: 202, Answer: ref("RequestAsync"), Fails: []int{400, 401, 429, 503}},
+			Key:     MustKey, Agent: true, Headers: []Member{has("Idempotency-Key", str())}, Body: ref("GenerationInputKobold"), Status: 202, Answer: ref("RequestAsync"), Fails: []int{400, 401, 429, 503}},
 		{Method: "POST", Path: "/api/v2/generate/text/pop", ID: "post_text_job_pop",
 			Summary: "Gives a text worker its next job.",
 			Key:     MustKey, Body: ref("PopInputKobold"), Query: waits(), Answer: ref("GenerationPayloadKobold"), Fails: []int{400, 401, 403}},
@@ -285,7 +286,7 @@ func statusOperations() []Operation {
 			Key:     MayKey, Answer: ref("HordeModes")},
 		{Method: "PUT", Path: "/api/v2/status/modes", ID: "put_horde_modes",
 			Summary: "Changes the modes of the horde, for administrators.",
-			Key:     MustKey, Body: object(has("invite_only_mode", flag()), has("maintenance_mode", flag()), has("raid_mode", flag())), Answer: ref("HordeModes"), Fails: []int{401, 403}},
+			Key:     MustKey, Body: object(has("invite_only_mode", flag()), has("maintenance_mode", flag()), has("raid_mode", flag()), has("reason", str()), has("invite_only_kinds", list(str().oneOf("image", "text", "interrogation")))), Answer: ref("HordeModes"), Fails: []int{401, 403}},
 		{Method: "GET", Path: "/api/v2/status/news", ID: "get_horde_news",
 			Summary: "News of the horde, newest first.",
 			Agent:   true, Answer: list(ref("Newspiece"))},

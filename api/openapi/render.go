@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	title = "AI Horde API"
+	title = "AI Horde"
 	about = "Images, texts and alchemy made on machines that volunteers share. This node serves the AI Horde REST API, version 2; any call works at any node of its federation."
 	// apiVersion is the version of the API, not of the software.
 	apiVersion = "2.5"
@@ -21,10 +21,12 @@ type dialect struct {
 	refs     string
 	examples bool // a list of examples, as JSON Schema has it
 	quiet    bool // without notes on members
+	// Models have no members beyond those of the AI Horde's definitions.
+	asReference bool
 }
 
 var (
-	swagger2 = dialect{refs: "#/definitions/"}
+	swagger2 = dialect{refs: "#/definitions/", asReference: true}
 	openapi3 = dialect{refs: "#/components/schemas/", examples: true}
 )
 
@@ -162,7 +164,7 @@ func (o Operation) pathParams(d dialect) []node {
 func (o Operation) params(d dialect) []node {
 	params := []node{}
 	if o.Key != NoKey {
-		params = append(params, param("header", Member{"apikey", o.Key == MustKey, str()}, d))
+		params = append(params, param("header", Member{Name: "apikey", Required: o.Key == MustKey, Shape: str()}, d))
 	}
 	if o.Agent {
 		params = append(params, param("header", has("Client-Agent", str().def("unknown:0:unknown")), d))
@@ -214,7 +216,11 @@ func (s Shape) bare() Shape {
 func (m Models) render(d dialect) node {
 	out := node{}
 	for name, model := range m {
-		own := object(model.Members...).render("", d)
+		members := model.Members
+		if d.asReference {
+			members = slices.DeleteFunc(slices.Clone(members), func(f Member) bool { return f.Beyond })
+		}
+		own := object(members...).render("", d)
 		if model.Base != "" {
 			own = node{"allOf": []node{{"$ref": d.refs + model.Base}, own}}
 		}

@@ -12,8 +12,11 @@ func extend(name, base string, members ...Member) Model {
 }
 
 // has is a member that may be missing, need one that is always there.
-func has(name string, s Shape) Member  { return Member{name, false, s} }
-func need(name string, s Shape) Member { return Member{name, true, s} }
+func has(name string, s Shape) Member  { return Member{Name: name, Shape: s} }
+func need(name string, s Shape) Member { return Member{Name: name, Required: true, Shape: s} }
+
+// beyond is a member that the AI Horde's definition of the model does not have.
+func beyond(name string, s Shape) Member { return Member{Name: name, Shape: s, Beyond: true} }
 
 func str() Shape                { return Shape{Kind: "string"} }
 func integer() Shape            { return Shape{Kind: "integer"} }

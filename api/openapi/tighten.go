@@ -12,6 +12,7 @@ import (
 type Tightener struct {
 	models Models
 	said   map[string]said // by base and member
+	made   map[string]bool // models that had nothing before
 }
 
 // said is what a model made its base say of a member.
@@ -21,19 +22,23 @@ type said struct {
 }
 
 // NewTightener changes the given models.
-func NewTightener(m Models) *Tightener { return &Tightener{m, map[string]said{}} }
+func NewTightener(m Models) *Tightener { return &Tightener{m, map[string]said{}, map[string]bool{}} }
 
 // Tighten enforces s in a model.
 func (t *Tightener) Tighten(model string, s Shape) {
+	if m := t.models[model]; m.Base == "" && len(m.Members) == 0 {
+		t.made[model] = true
+	}
 	for _, f := range s.Members {
 		owner, i := t.find(model, f.Name)
 		if i < 0 {
 			f.Shape = t.hoist(model, f.Name, f.Shape)
+			f.Beyond = !t.made[model]
 			t.set(model, f)
 			continue
 		}
 		known := t.models[owner].Members[i]
-		exact := Member{f.Name, f.Required, t.tightened(known.Shape, f.Shape)}
+		exact := Member{f.Name, f.Required, t.tightened(known.Shape, f.Shape), known.Beyond}
 		before, again := t.said[owner+"."+f.Name]
 		switch {
 		case owner == model:

@@ -27,6 +27,7 @@ var uses = map[string][]string{
 	"api":                {"api/..."},
 	"node/jobs":          {"node/jobs/match"},
 	"node/jobs/exchange": {"node/jobs", "node/jobs/match"},
+	"node/jobs/sim":      everything, // tests only
 	"node/jobs/match":    {},
 	"node/pricing":       {},
 	"internal":           {},
@@ -49,6 +50,7 @@ var homes = map[string][]string{
 	"github.com/hashicorp/raft":      {"consensus"},
 	"github.com/dgraph-io/badger":    {"ledger", "consensus", "node/jobs"},
 	"github.com/dgraph-io/ristretto": {"ledger", "consensus", "node/jobs"},
+	"github.com/minio/":              {"node/blob"},
 }
 
 // stdOnly import nothing but the standard library.
