@@ -20,6 +20,9 @@ func (backupCmd) Help() string {
 	return `The node goes on serving. The file is a snapshot of the ledger, accounts and kudos, and can be verified with
 'hordenode ledger verify --file'. It holds no API key, no node key and nothing of open requests but their holds.
 
+The ids of shared keys are in it sealed. Keep a copy of sharedkeys.key, of the data directory, elsewhere, and put it into
+the restored directory before its first start; without it, shared keys work and are not listed any more.
+
 Example:
   hordenode backup /backups/$(date +%F).hrd --data /var/lib/hordenode`
 }

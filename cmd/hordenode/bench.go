@@ -6,19 +6,21 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"runtime"
 	"time"
 
 	"hordenode/cmd/hordenode/internal/load"
 )
 
 type benchCmd struct {
-	Async  benchAsyncCmd  `cmd:"" help:"Accepted text requests a second, kudos set aside (P1, P2)."`
-	Pop    benchPopCmd    `cmd:"" help:"Pops a second with many requests waiting (P3)."`
-	Submit benchSubmitCmd `cmd:"" help:"Submits a second, settled (P6)."`
-	Cycle  benchCycleCmd  `cmd:"" help:"Complete jobs a second: async, pop, submit, status (P7)."`
-	Ledger benchLedgerCmd `cmd:"" help:"Replicated ledger operations a second: kudos transfers (P9)."`
-	All    benchAllCmd    `cmd:"" help:"Start federations of one and of three nodes on this machine and measure everything."`
+	Async   benchAsyncCmd   `cmd:"" help:"Accepted text requests a second, kudos set aside (P1, P2)."`
+	Pop     benchPopCmd     `cmd:"" help:"Pops a second with many requests waiting (P3)."`
+	Submit  benchSubmitCmd  `cmd:"" help:"Submits a second, settled (P6)."`
+	Cycle   benchCycleCmd   `cmd:"" help:"Complete jobs a second: async, pop, submit, status (P7)."`
+	Ledger  benchLedgerCmd  `cmd:"" help:"Replicated ledger operations a second: kudos transfers (P9), or P9 to P18 beside etcd."`
+	Watch   benchWatchCmd   `cmd:"" help:"From a worker's submit to the client that waits for it: long poll or events (P8)."`
+	Growth  benchGrowthCmd  `cmd:"" help:"Pops with a thousand to a million requests waiting, on a node of its own (P4, P5, P14)."`
+	Waiters benchWaitersCmd `cmd:"" help:"What thousands of waiting clients cost a node of its own (P13)."`
+	All     benchAllCmd     `cmd:"" help:"Start federations of one and of three nodes on this machine and measure everything."`
 
 	CalibrationServer calibrationCmd `cmd:"" hidden:"" help:"Serve what the others are compared with."`
 }
@@ -99,15 +101,20 @@ func (c benchCycleCmd) Run(a *app) error {
 	})
 }
 
-type benchLedgerCmd struct {
+type benchWatchCmd struct {
 	benchFlags `embed:""`
-	To         string `help:"Alias of the user who receives; needed with --key." placeholder:"NAME#N"`
+	Events     bool `help:"Server-sent events instead of long polls."`
+	Far        bool `help:"The client waits at the second address, the request's home is the first."`
 }
 
-// Run measures kudos transfers.
-func (c benchLedgerCmd) Run(a *app) error {
-	return c.measure(a, "ledger", func(ctx context.Context, t *load.Target) ([]load.Result, error) {
-		r, err := t.Ledger(ctx, c.Clients, c.Duration, c.To)
+// Run measures how soon a client that waits has its result.
+func (c benchWatchCmd) Run(a *app) error {
+	how := load.LongPoll
+	if c.Events {
+		how = load.Events
+	}
+	return c.measure(a, how, func(ctx context.Context, t *load.Target) ([]load.Result, error) {
+		r, err := t.Watch(ctx, how, c.Far, c.Clients, c.Duration)
 		return []load.Result{r}, err
 	})
 }
@@ -171,8 +178,7 @@ func (b bencher) run(steps []load.Step) error {
 	if err := context.Cause(ctx); err != nil {
 		return errors.New("stopped before the end")
 	}
-	machine := fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	report := load.Summarize(machine, b.rounds, runs, errs)
+	report := load.Summarize(machine(), b.rounds, runs, errs)
 	if b.json {
 		if err := printJSON(b.app.stdout, report); err != nil {
 			return err

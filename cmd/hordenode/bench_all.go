@@ -45,24 +45,29 @@ func (c benchAllCmd) Run(a *app) (err error) {
 			return fmt.Errorf("a federation of %d nodes does not fit on this machine: want 1 to 7", n)
 		}
 		a.log.InfoContext(a.ctx, "starting a federation", "nodes", n)
-		urls, stop, err := startFederation(a.ctx, dir, n)
+		nodes, stop, err := startNodes(a.ctx, dir, n)
 		if err != nil {
 			return err
 		}
 		defer stop()
+		var urls []string
+		for _, c := range nodes {
+			urls = append(urls, c.url)
+		}
 		target, err := load.Connect(a.ctx, load.Setup{URLs: urls, Conns: 1000})
 		if err != nil {
 			return err
 		}
 		defer target.Close()
-		groups = append(groups, c.steps(target, n))
+		groups = append(groups, c.steps(target, nodes))
 	}
 	b := bencher{app: a, duration: c.Duration, rounds: c.Rounds, clients: c.Clients, json: c.JSON}
 	return b.run(alternate(groups))
 }
 
 // steps are all modes against one federation.
-func (c benchAllCmd) steps(t *load.Target, nodes int) []load.Step {
+func (c benchAllCmd) steps(t *load.Target, children []*child) []load.Step {
+	nodes := len(children)
 	label := "1 node"
 	if nodes > 1 {
 		label = fmt.Sprintf("%d nodes", nodes)
@@ -83,7 +88,24 @@ func (c benchAllCmd) steps(t *load.Target, nodes int) []load.Step {
 			pops, submits, err := t.Drain(ctx, c.Clients, c.Queue, 2*c.Duration)
 			return []load.Result{pops, submits}, err
 		}),
-		step("cycle", func(ctx context.Context) ([]load.Result, error) { return one(t.Cycle(ctx, c.Clients, c.Duration)) }),
+		step("cycle", func(ctx context.Context) ([]load.Result, error) {
+			before, err := processorTime(children)
+			if err != nil {
+				return nil, err
+			}
+			r, err := t.Cycle(ctx, c.Clients, c.Duration)
+			if err != nil {
+				return nil, err
+			}
+			after, err := processorTime(children)
+			r.CPU = (after - before).Seconds() * 1000 / float64(r.Ops)
+			return []load.Result{r}, err
+		}),
+	}
+	for _, how := range []string{load.LongPoll, load.Events} {
+		steps = append(steps, step(how, func(ctx context.Context) ([]load.Result, error) {
+			return one(t.Watch(ctx, how, nodes > 1, watchers, c.Duration))
+		}))
 	}
 	for _, n := range ledgerClients {
 		steps = append(steps, step(fmt.Sprintf("ledger with %d clients", n), func(ctx context.Context) ([]load.Result, error) {
@@ -91,6 +113,21 @@ func (c benchAllCmd) steps(t *load.Target, nodes int) []load.Step {
 		}))
 	}
 	return steps
+}
+
+// watchers are few, so that what is measured is the way and not the queue for a processor.
+const watchers = 4
+
+// processorTime is what all nodes have used so far.
+func processorTime(nodes []*child) (sum time.Duration, err error) {
+	for _, c := range nodes {
+		_, cpu, err := c.usage()
+		if err != nil {
+			return 0, err
+		}
+		sum += cpu
+	}
+	return sum, nil
 }
 
 // alternate takes a step of each group in turn: A1 B1 A2 B2.

@@ -22,7 +22,9 @@ import (
 // A child is another process of this program: a node, or the calibration.
 type child struct {
 	url    string
-	dir    string // of a node
+	dir    string   // of a node
+	env    []string // the program's, for another start
+	args   []string
 	cmd    *exec.Cmd
 	exited chan struct{} // closed once err is set
 	err    error
@@ -39,7 +41,7 @@ func startChild(out io.Writer, env []string, args ...string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &child{cmd: exec.Command(self, args...), exited: make(chan struct{})}
+	c := &child{env: env, args: args, cmd: exec.Command(self, args...), exited: make(chan struct{})}
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stdout, c.cmd.Stderr = out, out
 	if err := c.cmd.Start(); err != nil {
@@ -97,7 +99,12 @@ func startCalibration(ctx context.Context) (*child, error) {
 
 // startNode runs a node on free ports with data and log under dir, and waits until it
 // serves.
-func startNode(ctx context.Context, dir, name, join string) (_ *child, err error) {
+func startNode(ctx context.Context, dir, name, join string) (*child, error) {
+	return startNodeAt(ctx, dir, name, join, "0", "0")
+}
+
+// startNodeAt is startNode on the given ports.
+func startNodeAt(ctx context.Context, dir, name, join, api, p2p string) (_ *child, err error) {
 	logs, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -106,8 +113,8 @@ func startNode(ctx context.Context, dir, name, join string) (_ *child, err error
 	data := filepath.Join(dir, name)
 	// The token is a secret, and arguments are for everybody to see.
 	env := []string{"HORDE_TEST_APIKEYS=1", "HORDE_TEST_RATELIMIT_DISABLED=1", "HORDENODE_JOIN=" + join}
-	c, err := startChild(logs, env, "run", "--data", data, "--api", "127.0.0.1:0", "--name", name,
-		"--p2p", "/ip4/127.0.0.1/tcp/0", "--p2p", "/ip4/127.0.0.1/udp/0/quic-v1")
+	c, err := startChild(logs, env, "run", "--data", data, "--api", "127.0.0.1:"+api, "--name", name,
+		"--p2p", "/ip4/127.0.0.1/tcp/"+p2p, "--p2p", "/ip4/127.0.0.1/udp/"+p2p+"/quic-v1")
 	if err != nil {
 		return nil, err
 	}
@@ -143,10 +150,9 @@ func (c *child) ready(ctx context.Context) error {
 	}
 }
 
-// startFederation starts n nodes, the first of which invites the others. The returned stop
+// startNodes starts n nodes, the first of which invites the others. The returned stop
 // ends them all.
-func startFederation(ctx context.Context, dir string, n int) (urls []string, stop func(), err error) {
-	var nodes []*child
+func startNodes(ctx context.Context, dir string, n int) (nodes []*child, stop func(), err error) {
 	stop = func() {
 		for i := len(nodes) - 1; i >= 0; i-- {
 			nodes[i].stop()
@@ -166,9 +172,8 @@ func startFederation(ctx context.Context, dir string, n int) (urls []string, sto
 			return nil, nil, err
 		}
 		nodes = append(nodes, c)
-		urls = append(urls, c.url)
 	}
-	return urls, stop, nil
+	return nodes, stop, nil
 }
 
 // lastLine is the end of a log, for an error.

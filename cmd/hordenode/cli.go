@@ -18,6 +18,9 @@ type cli struct {
 	Status  statusCmd  `cmd:"" group:"node" help:"Show how a running node is."`
 	User    userCmd    `cmd:"" group:"node" help:"Manage users."`
 
+	Shards    shardsCmd    `cmd:"" group:"node" help:"Show or set into how many topics the federation divides its offers."`
+	Reference referenceCmd `cmd:"" group:"node" help:"Agree on model references and image prices for the whole federation."`
+
 	Ledger  ledgerCmd  `cmd:"" group:"keep" help:"Verify the ledger of a stopped node, export it, or show a user's history."`
 	Backup  backupCmd  `cmd:"" group:"keep" help:"Write the running node's ledger to a file."`
 	Restore restoreCmd `cmd:"" group:"keep" help:"Begin a federation of one where a backup ends."`

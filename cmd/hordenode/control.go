@@ -53,6 +53,11 @@ func (c *control) do(ctx context.Context, method, path string, in, out any) erro
 		}
 		body = bytes.NewReader(b)
 	}
+	return c.send(ctx, method, path, body, out)
+}
+
+// send is do with a body as it is.
+func (c *control) send(ctx context.Context, method, path string, body io.Reader, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, body)
 	if err != nil {
 		return err

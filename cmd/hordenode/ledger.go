@@ -11,9 +11,12 @@ import (
 )
 
 type ledgerCmd struct {
-	Verify  ledgerVerifyCmd  `cmd:"" help:"Derive every balance again and compare; exit code 1 if anything is wrong."`
-	Export  ledgerExportCmd  `cmd:"" help:"Write checkpoint and log to a file that others can verify."`
-	History ledgerHistoryCmd `cmd:"" help:"Show every movement of a user's kudos that the log still tells."`
+	Verify   ledgerVerifyCmd   `cmd:"" help:"Derive every balance again and compare; exit code 1 if anything is wrong."`
+	Export   ledgerExportCmd   `cmd:"" help:"Write checkpoint and log to a file that others can verify."`
+	History  ledgerHistoryCmd  `cmd:"" help:"Show every movement of a user's kudos that the log still tells."`
+	Commands ledgerCommandsCmd `cmd:"" help:"List what a member wrote to the ledger."`
+	Reverse  ledgerReverseCmd  `cmd:"" help:"Take back what a member's commands booked, by booking the opposite."`
+	Proof    ledgerProofCmd    `cmd:"" help:"Print a proof of what an account has, to be checked offline."`
 }
 
 type stoppedFlag struct {
@@ -23,8 +26,9 @@ type stoppedFlag struct {
 type ledgerVerifyCmd struct {
 	stoppedFlag `embed:""`
 
-	File string `help:"An export or a backup to verify instead." placeholder:"FILE" type:"path"`
-	JSON bool   `name:"json" help:"Print JSON."`
+	File  string `help:"An export or a backup to verify instead." placeholder:"FILE" type:"path"`
+	Proof string `help:"A proof of one account to verify instead." placeholder:"FILE" type:"path"`
+	JSON  bool   `name:"json" help:"Print JSON."`
 }
 
 // Help is shown by --help.
@@ -41,6 +45,9 @@ Examples:
 
 // Run verifies a ledger.
 func (c ledgerVerifyCmd) Run(a *app) error {
+	if c.Proof != "" {
+		return verifyProof(a, c.Proof, c.JSON)
+	}
 	var r *node.Report
 	var err error
 	if c.File != "" {
@@ -96,7 +103,8 @@ type ledgerExportCmd struct {
 
 // Help is shown by --help.
 func (ledgerExportCmd) Help() string {
-	return `The format is described in docs/export.md. The file holds no API key and no node key.
+	return `The format is described in docs/export.md. The file holds no API key, no node key and,
+but for keys made before version 2 of the ledger, no id of a shared key.
 
 Example:
   hordenode ledger export ledger.hrd --data /var/lib/hordenode`

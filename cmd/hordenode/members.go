@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,11 +12,15 @@ import (
 type membersCmd struct {
 	dataFlag `embed:""`
 
-	JSON    bool             `name:"json" help:"Print JSON."`
-	List    membersListCmd   `cmd:"" default:"1" help:"List the members (the default)."`
-	Promote memberPromoteCmd `cmd:"" help:"Let a member vote."`
-	Demote  memberDemoteCmd  `cmd:"" help:"Keep a member from voting; it goes on replicating and serving."`
-	Remove  memberRemoveCmd  `cmd:"" help:"Remove a member for good: its commands have no effect any more."`
+	JSON    bool              `name:"json" help:"Print JSON."`
+	List    membersListCmd    `cmd:"" default:"1" help:"List the members (the default)."`
+	Promote memberPromoteCmd  `cmd:"" help:"Let a member vote."`
+	Demote  memberDemoteCmd   `cmd:"" help:"Keep a member from voting; it goes on replicating and serving."`
+	Remove  memberRemoveCmd   `cmd:"" help:"Remove a member for good: its commands have no effect any more."`
+	Suspend memberSuspendCmd  `cmd:"" help:"Let a member's commands wait, and keep it from voting, until it is readmitted."`
+	Expel   memberExpelCmd    `cmd:"" help:"Remove a member and say why, for everybody to read."`
+	Readmit memberReadmitCmd  `cmd:"" help:"Take back a suspension or an expulsion."`
+	Upgrade membersUpgradeCmd `cmd:"" help:"Raise the version of the federation's ledger to what its members support. It happens by itself."`
 }
 
 // Help is shown by --help.
@@ -37,7 +42,7 @@ func (membersListCmd) Run(a *app, c *cli) error {
 	if c.Members.JSON {
 		return printJSON(a.stdout, list)
 	}
-	t := newTable(a.stdout, "NAME", "ROLE", "CONNECTED", "RTT", "URL", "ID")
+	t := newTable(a.stdout, "NAME", "ROLE", "CONNECTED", "DIALABLE", "RTT", "LEDGER", "URL", "ID")
 	for _, m := range list {
 		rtt := ""
 		if m.RTTMillis > 0 {
@@ -47,9 +52,44 @@ func (membersListCmd) Run(a *app, c *cli) error {
 		if role == "learner" && !m.Voter {
 			role = "learner (never votes)"
 		}
-		t.row(m.Name, role, yesNo(m.Connected), rtt, m.URL, string(m.ID))
+		t.row(m.Name, role, connection(m), cmp.Or(m.Dialable, "?"), rtt, versionOf(m), m.URL, string(m.ID))
 	}
 	return t.flush()
+}
+
+// connection says whether and how this node is connected to a member.
+func connection(m node.MemberStatus) string {
+	if m.Connected && m.Relay != "" {
+		return way(m.Relay)
+	}
+	return yesNo(m.Connected)
+}
+
+// versionOf is the newest version of the ledger that a member knows, or a question mark.
+func versionOf(m node.MemberStatus) string {
+	if m.LedgerVersion == 0 {
+		return "?"
+	}
+	return fmt.Sprintf("v%d", m.LedgerVersion)
+}
+
+type membersUpgradeCmd struct {
+	Force bool `help:"Do not wait for members that cannot be asked or do not support it: they stop until they are upgraded."`
+}
+
+// Run raises the version.
+func (m membersUpgradeCmd) Run(a *app, c *cli) error {
+	var out struct {
+		Version int `json:"version"`
+	}
+	if err := newControl(c.Members.Data).do(a.ctx, http.MethodPost, "/upgrade", map[string]bool{"force": m.Force}, &out); err != nil {
+		return err
+	}
+	if c.Members.JSON {
+		return printJSON(a.stdout, out)
+	}
+	_, err := fmt.Fprintf(a.stdout, "the federation is at version %d of its ledger\n", out.Version)
+	return err
 }
 
 type memberName struct {

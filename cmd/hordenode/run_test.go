@@ -14,7 +14,7 @@ import (
 func TestRunFlagsBecomeTheNodesConfig(t *testing.T) {
 	c, err := parse(t, "run", "--data", "/d", "--api", "127.0.0.1:1", "--p2p", "/a", "--announce", "/b", "--name", "oak",
 		"--join", "token", "--public-url", "https://oak.example", "--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "::1",
-		"--image-models", "i1", "--image-models", "i2", "--text-models", "t", "--profile", "wan", "--admin-listen", "127.0.0.1:9")
+		"--image-models", "i1", "--image-models", "i2", "--text-models", "t", "--profile", "wan", "--admin-listen", "127.0.0.1:9", "--outbound-allow", "192.168.7.0/24")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,11 +28,12 @@ func TestRunFlagsBecomeTheNodesConfig(t *testing.T) {
 		Data: "/d", API: "127.0.0.1:1", P2P: []string{"/a"}, Announce: []string{"/b"}, Name: "oak", Join: "token",
 		PublicURL: "https://oak.example", ImageModels: []string{"i1", "i2"}, TextModels: []string{"t"}, Profile: "wan", AdminListen: "127.0.0.1:9",
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+		OutboundAllow:  []netip.Prefix{netip.MustParsePrefix("192.168.7.0/24")},
 	}
 	if got.Data != want.Data || got.API != want.API || !slices.Equal(got.P2P, want.P2P) || !slices.Equal(got.Announce, want.Announce) ||
 		got.Name != want.Name || got.Join != want.Join || got.PublicURL != want.PublicURL || !slices.Equal(got.ImageModels, want.ImageModels) ||
 		!slices.Equal(got.TextModels, want.TextModels) || got.Profile != want.Profile || got.AdminListen != want.AdminListen ||
-		!slices.Equal(got.TrustedProxies, want.TrustedProxies) || got.TestAPIKeys || got.NoRateLimits {
+		!slices.Equal(got.TrustedProxies, want.TrustedProxies) || !slices.Equal(got.OutboundAllow, want.OutboundAllow) || got.TestAPIKeys || got.NoRateLimits {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if log.Len() > 0 {

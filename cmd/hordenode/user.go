@@ -7,7 +7,12 @@ import (
 )
 
 type userCmd struct {
-	Create userCreateCmd `cmd:"" help:"Create a user and print the API key, once."`
+	Create     userCreateCmd     `cmd:"" help:"Create a user and print the API key, once."`
+	Rename     userRenameCmd     `cmd:"" help:"Give a user another name."`
+	Merge      userMergeCmd      `cmd:"" help:"Merge an account into another: kudos, workers, shared keys, styles, records."`
+	ResetKey   userResetKeyCmd   `cmd:"" help:"Give a user a new API key, for one who lost the old; printed once."`
+	MoveWorker userMoveWorkerCmd `cmd:"" help:"Give a worker to another account."`
+	Import     userImportCmd     `cmd:"" help:"Set who gets kudos each month for supporting the federation, from a file."`
 }
 
 type userCreateCmd struct {

@@ -24,6 +24,8 @@ type Result struct {
 	Error   string  `json:"error,omitempty"` // the first one
 	// Lag is the longest that settlements took to be seen on all nodes after the last submit.
 	Lag float64 `json:"settle_lag_ms,omitempty"`
+	// CPU is the processor time of all nodes for each operation, in milliseconds (P22).
+	CPU float64 `json:"cpu_ms_per_op,omitempty"`
 	// Calibration is the rate of the calibration that ran just before, for the ratio.
 	Calibration float64 `json:"calibration_rate,omitempty"`
 }
@@ -111,12 +113,17 @@ func (t *tally) result(mode string, clients int) Result {
 	if t.spent > 0 {
 		r.Rate = float64(r.Ops) / r.Seconds
 	}
-	slices.Sort(t.took)
-	r.P50, r.P99 = millis(percentile(t.took, 50)), millis(percentile(t.took, 99))
+	r.P50, r.P99 = percentiles(t.took)
 	if t.first != nil {
 		r.Error = t.first.Error()
 	}
 	return r
+}
+
+// percentiles are the 50th and the 99th in milliseconds. It sorts the values.
+func percentiles(took []time.Duration) (p50, p99 float64) {
+	slices.Sort(took)
+	return millis(percentile(took, 50)), millis(percentile(took, 99))
 }
 
 // percentile returns the nearest-rank p-th percentile of sorted values; 0 of none.

@@ -30,6 +30,7 @@ type Row struct {
 	Times   float64 `json:"times"`                   // the rate is so many times the peer's, scaled to this machine
 	P50     float64 `json:"p50_ms"`                  // median
 	P99     float64 `json:"p99_ms"`                  // median
+	CPU     float64 `json:"cpu_ms_per_op,omitempty"` // median
 	Lag     float64 `json:"settle_lag_ms,omitempty"` // worst
 	Refused int     `json:"refused"`                 // sum
 	Errors  int     `json:"errors"`                  // sum
@@ -73,7 +74,7 @@ func Summarize(machine string, rounds int, runs []Result, failed []error) Report
 // summarize makes a row of the runs of one group.
 func summarize(runs []Result) Row {
 	row := Row{Mode: runs[0].Mode, Label: runs[0].Label, Clients: runs[0].Clients, Runs: len(runs)}
-	var rates, ratios, times, p50, p99 []float64
+	var rates, ratios, times, p50, p99, cpu []float64
 	peer, figure := peerOf(row.Mode, row.Clients)
 	for _, r := range runs {
 		rates, p50, p99 = append(rates, r.Rate), append(p50, r.P50), append(p99, r.P99)
@@ -83,6 +84,9 @@ func summarize(runs []Result) Row {
 				times = append(times, r.Rate/(figure*r.Calibration/frozenCalibration))
 			}
 		}
+		if r.CPU > 0 {
+			cpu = append(cpu, r.CPU)
+		}
 		row.Lag = max(row.Lag, r.Lag)
 		row.Refused += r.Refused
 		row.Errors += r.Errors
@@ -91,6 +95,7 @@ func summarize(runs []Result) Row {
 		}
 	}
 	row.Rate, row.P50, row.P99 = median(rates), median(p50), median(p99)
+	row.CPU = median(cpu)
 	row.Ratio, row.Times = median(ratios), median(times)
 	if row.Times > 0 {
 		row.Peer = peer
@@ -127,6 +132,9 @@ func (r Report) Markdown(w io.Writer) error {
 	for _, x := range r.Rows {
 		if x.Lag > 0 {
 			fmt.Fprintf(&b, "\nSubmits, %s: the clock ran until every node showed all of them settled, at most %.0f ms after the last one.\n", x.Label, x.Lag)
+		}
+		if x.CPU > 0 {
+			fmt.Fprintf(&b, "\nProcessor time, %s, %s: %.2f ms for each job, all nodes together.\n", x.Mode, x.Label, x.CPU)
 		}
 		if x.Error != "" {
 			fmt.Fprintf(&b, "\nFirst error of %s, %s, %d clients: %s\n", x.Mode, x.Label, x.Clients, x.Error)

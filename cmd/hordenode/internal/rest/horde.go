@@ -92,6 +92,9 @@ type Pop struct {
 	MaxLength        int      `json:"max_length,omitempty"`
 	MaxContextLength int      `json:"max_context_length,omitempty"`
 	MaxPixels        int      `json:"max_pixels,omitempty"`
+	LoRA             bool     `json:"allow_lora,omitempty"`
+	ControlNet       bool     `json:"allow_controlnet,omitempty"`
+	SDXLControlNet   bool     `json:"allow_sdxl_controlnet,omitempty"`
 	Forms            []string `json:"forms,omitempty"`     // alchemy
 	MaxTiles         int      `json:"max_tiles,omitempty"` // alchemy
 }

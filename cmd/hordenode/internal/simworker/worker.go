@@ -47,6 +47,7 @@ const (
 	CallTimeout = time.Minute
 
 	charsPerToken  = 4
+	maxSideOffered = 3072 // of an image: the largest that can be asked for
 	idleMin        = 500 * time.Millisecond
 	idleMax        = 4 * time.Second
 	errorMin       = time.Second
@@ -146,7 +147,8 @@ func New(cfg Config) (*Worker, error) {
 	case rest.Text:
 		w.pop.MaxLength, w.pop.MaxContextLength = 1024, 16384
 	case rest.Image:
-		w.pop.MaxPixels = 1024 * 1024
+		w.pop.MaxPixels = maxSideOffered * maxSideOffered
+		w.pop.LoRA, w.pop.ControlNet, w.pop.SDXLControlNet = true, true, true // what bridges must ask for
 	case rest.Alchemy:
 		w.pop.Models, w.pop.Forms, w.pop.MaxTiles = nil, cfg.Models, maxTiles
 	}
