@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,19 @@ func long(t *testing.T) {
 	t.Helper()
 	if f := flag.Lookup("test.run"); f == nil || !strings.Contains(f.Value.String(), "Long") {
 		t.Skip("takes minutes: ask for it with -run Long")
+	}
+}
+
+// longRow skips a row of the fault matrix that takes minutes unless -run asks for it, or for
+// long ones: with a pattern that does not fit any row.
+func longRow(t *testing.T) {
+	t.Helper()
+	pattern := ""
+	if f := flag.Lookup("test.run"); f != nil {
+		pattern, _, _ = strings.Cut(f.Value.String(), "/")
+	}
+	if anyRow, err := regexp.MatchString(pattern, "TestFault00"); err != nil || anyRow {
+		t.Skip("takes minutes: ask for it with -run Long, or by its number")
 	}
 }
 
@@ -144,7 +158,7 @@ func verified(t *testing.T, nodes ...*process) {
 	t.Helper()
 	hashes := map[float64]string{}
 	for _, p := range nodes {
-		p.stop()
+		p.halt()
 	}
 	for _, p := range nodes {
 		out, code := tool("ledger", "verify", "--json", "--data", p.data)

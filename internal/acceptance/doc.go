@@ -3,7 +3,7 @@
 // of its own but for its tests, which run behind build tags because they need more than Go
 // or more time:
 //
-//	go test -tags clients ./internal/acceptance    npm clients; needs node and npm
-//	go test -tags faults  ./internal/acceptance    kill -9 and restarts
+//	go test -tags clients ./internal/acceptance    clients from npm and PyPI; needs node, npm, Python 3.12, root
+//	go test -tags faults  ./internal/acceptance    kill -9, restarts, bad disks and networks, a soak; root
 //	go test -tags conformance ./internal/acceptance   recorded scenarios; CONFORMANCE names the runner
 package acceptance

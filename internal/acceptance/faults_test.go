@@ -4,9 +4,6 @@ package acceptance
 
 import (
 	"fmt"
-	"net/http"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -20,8 +17,7 @@ func TestKillAnyNode(t *testing.T) {
 	client, clientID := nodes[0].testUser("killclient", 100000, false)
 	owner, ownerID := nodes[0].testUser("killowner", 1000, true)
 
-	load := &load{nodes: nodes, client: client, owner: owner, stop: make(chan struct{}), accepted: map[string]string{}, delivered: map[string]string{}}
-	load.start()
+	load := startLoad("prompt", nodes, client, owner)
 	for round, victim := range []*process{leaderOf(nodes), nodes[1], nodes[2], nodes[0]} {
 		before := load.submitted.Load()
 		victim.eventually(30*time.Second, "progress before the kill", func() error { return load.more(before + 5) })
@@ -128,99 +124,4 @@ func leaderOf(nodes []*process) *process {
 		}
 	}
 	return nodes[0]
-}
-
-// load posts, pops and submits at all nodes in turn until it is stopped. It remembers what
-// the nodes acknowledged, and nothing else.
-type load struct {
-	nodes         []*process
-	client, owner string
-	stop          chan struct{}
-	wg            sync.WaitGroup
-	submitted     atomic.Int64
-
-	mu        sync.Mutex
-	accepted  map[string]string // prompt → request id
-	delivered map[string]string // prompt → text that was acknowledged with a reward
-}
-
-func (l *load) start() {
-	for i := range 2 {
-		l.wg.Go(func() { l.post(i) })
-		l.wg.Go(func() { l.work(i) })
-	}
-}
-
-func (l *load) finish() { close(l.stop); l.wg.Wait() }
-
-func (l *load) stopped() bool {
-	select {
-	case <-l.stop:
-		return true
-	case <-time.After(20 * time.Millisecond): // a client's pace, not a wait for anything
-		return false
-	}
-}
-
-func (l *load) more(want int64) error {
-	if got := l.submitted.Load(); got < want {
-		return fmt.Errorf("%d jobs submitted, want %d", got, want)
-	}
-	return nil
-}
-
-func (l *load) post(i int) {
-	for n := i; !l.stopped(); n++ {
-		var a struct{ ID string }
-		prompt := fmt.Sprintf("prompt %d of %d", n, i)
-		_, err := call("POST", l.nodes[n%len(l.nodes)].url+"/api/v2/generate/text/async", l.client, map[string]any{
-			"prompt": prompt, "models": []string{"kill/model"},
-			"params": map[string]any{"max_length": 80, "max_context_length": 1024},
-		}, &a)
-		if err != nil {
-			continue // not acknowledged: the node is down
-		}
-		l.mu.Lock()
-		l.accepted[prompt] = a.ID
-		l.mu.Unlock()
-	}
-}
-
-func (l *load) work(i int) {
-	for n := i; !l.stopped(); n++ {
-		var p struct {
-			ID      string
-			Payload struct{ Prompt string }
-		}
-		_, err := call("POST", l.nodes[n%len(l.nodes)].url+"/api/v2/generate/text/pop", l.owner, map[string]any{
-			"name": fmt.Sprintf("kill worker %d", i), "models": []string{"kill/model"}, "bridge_agent": "KoboldCppEmbedWorker:2:acceptance",
-			"max_length": 512, "max_context_length": 4096,
-		}, &p)
-		if err != nil || p.ID == "" {
-			continue
-		}
-		l.deliver(n, p.ID, p.Payload.Prompt)
-	}
-}
-
-// deliver submits as real workers do: again, at the next node, until somebody answers.
-func (l *load) deliver(n int, job, prompt string) {
-	text := "answer to " + prompt
-	for try := range 40 {
-		status, err := call("POST", l.nodes[(n+1+try)%len(l.nodes)].url+"/api/v2/generate/text/submit", l.owner,
-			map[string]any{"id": job, "generation": text, "state": "ok", "seed": 0}, nil)
-		switch {
-		case err == nil:
-			l.submitted.Add(1)
-			l.mu.Lock()
-			l.delivered[prompt] = text
-			l.mu.Unlock()
-			return
-		case status == http.StatusBadRequest || status == http.StatusNotFound:
-			return // answered before the connection broke, or given to somebody else
-		}
-		if l.stopped() {
-			return
-		}
-	}
 }

@@ -9,11 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,10 +24,13 @@ import (
 	"time"
 )
 
-// binary is built once by TestMain.
+// binary is built once by TestMain, or the one that HORDENODE_BINARY names.
 var binary string
 
 func TestMain(m *testing.M) {
+	if binary = os.Getenv("HORDENODE_BINARY"); binary != "" {
+		os.Exit(m.Run())
+	}
 	dir, err := os.MkdirTemp("", "hordenode-acceptance")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -45,11 +51,14 @@ func TestMain(m *testing.M) {
 
 // A process is one `hordenode run`.
 type process struct {
-	t    *testing.T
-	name string
-	args []string // of run, without --join
-	data string
-	url  string
+	t     *testing.T
+	name  string
+	args  []string // of run, without --join
+	data  string
+	url   string
+	env   []string // besides that of the test
+	admin string   // where metrics are; empty: nowhere
+	wrap  []string // command that runs the binary, such as ip netns exec; may be empty
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -92,21 +101,33 @@ func startJoined(t *testing.T, name string, inviter *process, flags ...string) *
 // federation starts n processes, joined as a new user would, and waits until as many as
 // possible vote. flags are further ones of run.
 func startFederation(t *testing.T, n int, flags ...string) []*process {
-	ps := []*process{startFirst(t, "a", flags...)}
-	for i := 1; i < n; i++ {
-		ps = append(ps, startJoined(t, string(rune('a'+i)), ps[0], flags...))
+	var ps []*process
+	for i := range n {
+		ps = append(ps, newProcess(t, string(rune('a'+i)), flags...))
 	}
+	found(ps)
+	return ps
+}
+
+// found starts the first process, has the others join it, and waits until as many as possible
+// vote.
+func found(ps []*process) {
+	ps[0].t.Helper()
+	ps[0].start()
+	for _, p := range ps[1:] {
+		p.start("--join", strings.TrimSpace(ps[0].command("invite")))
+	}
+	n := len(ps)
 	want := 1
 	if n >= 3 {
 		want = 3
 	}
-	ps[0].eventually(30*time.Second, "voters", func() error {
+	ps[0].eventually(120*time.Second, "voters", func() error {
 		if got := ps[0].voters(); got != want {
 			return fmt.Errorf("%d members vote, want %d", got, want)
 		}
 		return nil
 	})
-	return ps
 }
 
 func newProcess(t *testing.T, name string, flags ...string) *process {
@@ -151,8 +172,9 @@ func (p *process) launch(extra ...string) {
 	p.t.Helper()
 	p.mu.Lock()
 	p.out = &printed{}
-	p.cmd = exec.Command(binary, append(append([]string{}, p.args...), extra...)...)
-	p.cmd.Env = append(os.Environ(), "HORDE_TEST_APIKEYS=1", "HORDE_TEST_RATELIMIT_DISABLED=1")
+	line := slices.Concat(p.wrap, []string{binary}, p.args, extra)
+	p.cmd = exec.Command(line[0], line[1:]...)
+	p.cmd.Env = slices.Concat(os.Environ(), []string{"HORDE_TEST_APIKEYS=1", "HORDE_TEST_RATELIMIT_DISABLED=1"}, p.env)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	p.exited = make(chan struct{})
 	if err := p.cmd.Start(); err != nil {
@@ -195,6 +217,19 @@ func (p *process) stop() {
 	}
 	if code := cmd.ProcessState.ExitCode(); code != 0 {
 		p.t.Errorf("%s ended with %d after SIGTERM:\n%s", p.name, code, p.out)
+	}
+}
+
+// halt ends the process politely, however long that takes on this machine.
+func (p *process) halt() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatalf("stop %s: %v", p.name, err)
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(90 * time.Second):
+		p.t.Fatalf("%s goes on after SIGTERM:\n%s", p.name, p.out)
 	}
 }
 
@@ -274,6 +309,11 @@ func (p *process) eventually(most time.Duration, what string, f func() error) {
 // call does one API call and decodes the answer; it returns the status, or an error when
 // there was no answer.
 func call(method, url, key string, body, answer any) (int, error) {
+	return callWith(nil, method, url, key, body, answer)
+}
+
+// callWith is call with more headers.
+func callWith(headers http.Header, method, url, key string, body, answer any) (int, error) {
 	var rd io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -290,6 +330,7 @@ func call(method, url, key string, body, answer any) (int, error) {
 	if key != "" {
 		req.Header.Set("apikey", key)
 	}
+	maps.Copy(req.Header, headers)
 	client := http.Client{Timeout: 15 * time.Second}
 	res, err := client.Do(req)
 	if err != nil {
@@ -345,4 +386,31 @@ func freePort(t *testing.T) int {
 func tail(s string, lines int) string {
 	all := strings.Split(s, "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// serveMetrics has a process that is not started yet serve metrics.
+func (p *process) serveMetrics() {
+	port := freePort(p.t)
+	p.admin = fmt.Sprintf("http://127.0.0.1:%d", port)
+	p.args = append(p.args, "--admin-listen", fmt.Sprintf("127.0.0.1:%d", port))
+}
+
+// metric reads one of the metrics of a process that serves them.
+func (p *process) metric(name string) (float64, error) {
+	client := http.Client{Timeout: 5 * time.Second}
+	res, err := client.Get(p.admin + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
+			return strconv.ParseFloat(f[1], 64)
+		}
+	}
+	return 0, fmt.Errorf("no metric %s", name)
 }

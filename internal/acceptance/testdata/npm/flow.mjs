@@ -2,6 +2,7 @@
 // library: text and image requests are posted at A, popped and submitted at B, read at C.
 import assert from "node:assert/strict";
 import horde from "@zeldafan0225/ai_horde";
+import { webp } from "./image.mjs";
 
 const { AIHorde } = horde;
 const at = (url, token) =>
@@ -13,15 +14,12 @@ const reader = at(process.env.NODE_C);
 
 // until retries a read until it gives something: nodes learn of each other's jobs by gossip.
 async function until(what, read) {
-  for (const end = Date.now() + 15_000; Date.now() < end; await new Promise((r) => setTimeout(r, 100))) {
+  for (const end = Date.now() + 60_000; Date.now() < end; await new Promise((r) => setTimeout(r, 100))) {
     const got = await read();
     if (got) return got;
   }
   assert.fail(`${what} did not happen`);
 }
-
-const webp =
-  "UklGRlIAAABXRUJQVlA4IEYAAACwAwCdASpAAEAAPtFor1KoJiQioggBABoJaQDPZAWa6wAWchC3IAD+7nZ//Dn2x+9kr/nY6nGlvf0c7exHsKy66GqEAAAA";
 
 assert.equal(await client.getHeartbeat(), true);
 const me = await client.findUser({ token: process.env.CLIENT_KEY });
