@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,8 +19,8 @@ import (
 // operate sends an operator's command to a node's socket.
 func operate(t *testing.T, n *nodetest.Node, method, path string, body []byte, out any) int {
 	t.Helper()
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(_, _ string) (net.Conn, error) {
-		return net.Dial("unix", filepath.Join(n.Data(), "control.sock"))
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(n.Data(), "control.sock"))
 	}}}
 	r, err := http.NewRequestWithContext(t.Context(), method, "http://control"+path, bytes.NewReader(body))
 	if err != nil {

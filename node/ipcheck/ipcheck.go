@@ -58,7 +58,7 @@ func CheckURL(s string) error {
 	u, err := url.Parse(strings.ReplaceAll(s, Placeholder, "192.0.2.1"))
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return errors.New("it is not http(s)://HOST/...")
+		return errors.New("it is not http(s)://HOST/PATH")
 	case !strings.Contains(s, Placeholder):
 		return fmt.Errorf("it does not hold %s, which stands for the address that is asked about", Placeholder)
 	}

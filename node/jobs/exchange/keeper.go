@@ -85,7 +85,7 @@ func (e *Exchange) keepersOf(ctx context.Context, id horde.UUID, missing horde.R
 		if err := e.ledger.Sync(ctx); err != nil {
 			return nil, unavailable("It is not known for the moment where this request is. Please try again.", err)
 		}
-		list, known = e.keepers(id.Home())
+		list, _ = e.keepers(id.Home())
 	}
 	if len(list) == 0 {
 		return nil, horde.Refuse(missing, "There is nothing with the id %s.", id)
